@@ -1,0 +1,71 @@
+# Every command works first and alone on a machine with make and Python 3.11 or newer:
+# what it needs is installed into .venv, again whenever pyproject.toml changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Pyright's wrapper speaks up about each new release; ours is pinned.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint types imports changelog coverage format conformance clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/test.stamp  ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint types imports changelog coverage  ## run everything a change must pass
+
+lint: $(VENV)/dev.stamp  ## ruff: rules, formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/dev.stamp  ## mypy --strict, pyright
+	$(BIN)/mypy --strict
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: $(VENV)/dev.stamp  ## import-linter: imports point down, the core is pure
+	$(BIN)/lint-imports
+
+changelog: $(VENV)/dev.stamp  ## towncrier: the fragments in changes/ can be rendered
+	$(BIN)/towncrier build --draft --version next
+
+coverage: $(VENV)/dev.stamp  ## run the tests and measure branches: 95 %, the core 100 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='src/deferit/_core/*' --fail-under=100
+
+format: $(VENV)/dev.stamp  ## let ruff format and repair what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+conformance: $(BIN)/python  ## run Starlette's and Flask's own tests through deferit (long)
+	$(BIN)/python tests/conformance/run.py
+
+clean:  ## remove what make and the tools made
+	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \
+	    .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "deferit needs Python 3.11 or newer; '$(PYTHON)' is" \
+	        "$$($(PYTHON) --version 2>/dev/null || echo not there)."; \
+	    echo "Install one, then name it:  make PYTHON=python3.13 $(MAKECMDGOALS)"; \
+	    exit 1; } >&2
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/test.stamp: EXTRA := test
+$(VENV)/dev.stamp: EXTRA := dev
+$(VENV)/test.stamp $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
+	@touch $@

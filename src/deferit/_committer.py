@@ -1,0 +1,186 @@
+"""Commits in groups: one thread that executes, in one transaction, all that came while the last one was under way."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING
+
+import anyio
+
+from deferit._loops import Loop, current_loop
+from deferit.exceptions import StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from deferit._core.commands import Command
+
+LARGEST_BATCH = 256
+"""Commands in one transaction at the most: a longer one makes the first of it wait for the last."""
+
+
+class Reply(ABC):
+    """Where the outcome of a command goes: its result, or the exception that it met."""
+
+    loop: Loop | None = None
+    """The event loop in which `resolve` has to be called; None: in the committer's thread."""
+
+    @abstractmethod
+    def resolve(self, outcome: object) -> None:
+        """Take the outcome, once."""
+
+    def abandon(self, outcome: object) -> None:  # noqa: B027  most have nobody to tell
+        """Take the outcome when the loop has ended, in the committer's thread."""
+
+
+class Callback(Reply):
+    """Calls a function with the outcome, in the committer's thread; it must be quick and must not raise."""
+
+    def __init__(self, function: Callable[[object], object]) -> None:
+        self._function = function
+
+    def resolve(self, outcome: object) -> None:
+        self._function(outcome)
+
+
+class BlockingReply(Reply):
+    """Lets a thread wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._outcome: object = None
+
+    def resolve(self, outcome: object) -> None:
+        self._outcome = outcome
+        self._lock.release()
+
+    def outcome(self) -> object:
+        """Return the outcome, be it a result or an exception."""
+        self._lock.acquire()
+        return self._outcome
+
+
+class AwaitableReply(Reply):
+    """Lets a task wait.
+
+    If the task is canceled meanwhile, or its loop ends, ``otherwise`` is called with the outcome: what was committed
+    cannot be taken back, so somebody has to go on with it.
+    """
+
+    def __init__(self, otherwise: Callable[[object], object] = lambda _: None) -> None:
+        self.loop = current_loop()
+        self._event = anyio.Event()
+        self._outcome: object = None
+        self._otherwise = otherwise
+        self._is_abandoned = False
+
+    def resolve(self, outcome: object) -> None:
+        self._outcome = outcome
+        self._event.set()
+        if self._is_abandoned:
+            self._otherwise(outcome)
+
+    def abandon(self, outcome: object) -> None:
+        """Take the outcome in the committer's thread, as the loop has ended."""
+        self._otherwise(outcome)
+
+    async def outcome(self) -> object:
+        """Return the outcome, be it a result or an exception."""
+        try:
+            await self._event.wait()
+        except BaseException:
+            self._is_abandoned = True
+            if self._event.is_set():
+                self._otherwise(self._outcome)
+            raise
+        return self._outcome
+
+
+def returned(outcome: object) -> object:
+    """Return an outcome, or raise it if it is an exception."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+class Committer:
+    """Executes commands in groups; any thread may `submit`, `close` ends the thread when all is done."""
+
+    def __init__(self, execute: Callable[[Sequence[Command]], Sequence[object]], url: str) -> None:
+        self._execute = execute
+        self._url = url
+        self._waiting: deque[tuple[Command, Reply]] = deque()
+        self._wake = threading.Semaphore(0)
+        self._is_idle = True
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="deferit-committer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, command: Command, reply: Reply) -> None:
+        """Have a command executed in the next group."""
+        self._waiting.append((command, reply))
+        self._wake.release()
+
+    def close(self) -> None:
+        """Execute what is waiting, then end the thread; idempotent."""
+        self._is_closed = True
+        self._wake.release()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while self._waiting or not self._is_closed:
+            group = self._next_group()
+            if group:
+                self._commit(group)
+
+    def _next_group(self) -> list[tuple[Command, Reply]]:
+        self._wake.acquire()
+        count = min(len(self._waiting), LARGEST_BATCH)
+        for _ in range(count - 1):
+            self._wake.acquire(blocking=False)
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _commit(self, group: list[tuple[Command, Reply]]) -> None:
+        try:
+            outcomes = self._execute([command for command, _ in group])
+        except StoreError as exc:
+            outcomes = [exc] * len(group)
+        except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
+            outcomes = [_unexpected(self._url, exc)] * len(group)
+        _resolve([reply for _, reply in group], outcomes)
+
+
+def _unexpected(url: str, exc: Exception) -> StoreUnavailable:
+    failure = StoreUnavailable(url, f"{type(exc).__name__}: {exc}")
+    failure.__cause__ = exc
+    return failure
+
+
+def _resolve(replies: list[Reply], outcomes: Sequence[object]) -> None:
+    """Hand out the outcomes, with one wake-up for each event loop."""
+    by_loop: dict[Loop, list[tuple[Reply, object]]] = {}
+    for reply, outcome in zip(replies, outcomes, strict=True):
+        if reply.loop is None:
+            reply.resolve(outcome)
+        else:
+            by_loop.setdefault(reply.loop, []).append((reply, outcome))
+    for loop, pairs in by_loop.items():
+        if not loop.post(_resolve_all, pairs):
+            _abandon_all(pairs)
+
+
+def _resolve_all(pairs: list[tuple[Reply, object]]) -> None:
+    for reply, outcome in pairs:
+        reply.resolve(outcome)
+
+
+def _abandon_all(pairs: list[tuple[Reply, object]]) -> None:
+    for reply, outcome in pairs:
+        reply.abandon(outcome)

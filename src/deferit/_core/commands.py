@@ -1,0 +1,243 @@
+"""The closed set of things a store can be asked.
+
+A *change* names a job and says, in ``apply``, what becomes of it: stores load, apply and save, and decide nothing.
+The other commands create, select, or touch what lies beside the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from deferit._core.job import FINISHED, TOMBSTONE, Failure, Job, Result, Status
+
+ORPHANED = 3600.0
+"""Seconds after which pieces of a body are given up if their job was never created."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Keep a new job and its captured request; the answer is the job.
+
+    ``job`` is accepted, or already running if the asking process starts it at once; then ``lease_until`` is set.
+    """
+
+    job: Job
+    request: bytes
+    lease_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Keep one piece of a body; attempt 0 is the captured request's, others are a result's.
+
+    A piece of a result is refused with `LeaseLost` unless the attempt still runs the job. Pieces of a request come
+    before the job that they belong to, and are refused with `JobExists` after it. A piece that is there already is
+    replaced.
+    """
+
+    job_id: str
+    attempt: int
+    index: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take up to ``limit`` waiting jobs that are due, longest due first; the answer is a tuple of `Claimed`."""
+
+    application: str
+    now: float
+    lease_until: float
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that was claimed, with its captured request."""
+
+    job: Job
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Extend leases, each a job's id and attempt; the answer is the tuple of those that were lost."""
+
+    leases: tuple[tuple[str, int], ...]
+    lease_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A change: progress in percent and a message, from the running handler."""
+
+    job_id: str
+    attempt: int
+    now: float
+    progress: int | None
+    message: str | None
+
+    def apply(self, job: Job) -> Job:
+        """Return the job with the report."""
+        return job.held_by(self.attempt).reported(self.now, self.progress, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A change: the handler has answered, or never will; ``body`` is the last piece of the result."""
+
+    job_id: str
+    attempt: int
+    now: float
+    result: Result | None
+    error: Failure | None
+    body: bytes = b""
+
+    def apply(self, job: Job) -> Job:
+        """Return the job finished."""
+        return job.held_by(self.attempt).ended(self.now, self.result, self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A change: give a running job back, as its worker goes away: to those that wait, or failed if it is unsafe."""
+
+    job_id: str
+    attempt: int
+    now: float
+
+    def apply(self, job: Job) -> Job:
+        """Return the job as after a lost worker."""
+        return job.held_by(self.attempt).lost(self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A change: cancel a job; one that is finished stays as it is.
+
+    ``attempt`` is the one that ``detail`` speaks of: a job that was started or restarted meanwhile stays as it is too,
+    for then the guarantee would not be true.
+    """
+
+    job_id: str
+    attempt: int
+    now: float
+    detail: str
+
+    def apply(self, job: Job) -> Job:
+        """Return the job canceled, or as it was."""
+        if job.is_finished or job.attempt != self.attempt:
+            return job
+        return job.canceled(self.now, self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Forget a finished job and all that lies beside it.
+
+    ``revision`` is the one the client saw; the answer is whether the job was still that, and finished, and is gone.
+    """
+
+    job_id: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Do what has become due: take jobs from lost workers, drop expired results, forget tombstones.
+
+    Due is what has a `wake_at` of ``now`` or before. At most ``limit`` running jobs and ``limit`` finished ones,
+    longest due first, so that a batch stays short, and one step each: an expired result leaves a tombstone, which goes
+    the next time. The answer is the tuple of jobs whose status changed. Bodies whose job was never created are dropped
+    `ORPHANED` seconds after their id was made, ``limit`` bodies at most.
+    """
+
+    now: float
+    limit: int = 200
+
+
+Change: TypeAlias = Report | Finish | Release | Cancel
+CHANGES = (Report, Finish, Release, Cancel)
+Command: TypeAlias = Create | Append | Claim | Renew | Change | Purge | Sweep
+"""What is written: executed in batches, each batch in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Read a job by its id; raises `JobNotFound`."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read one piece of a body (see `Append`)."""
+
+    job_id: str
+    attempt: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Count the jobs of the same application that are due before this one."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Which jobs were changed since a cursor, by anybody; the answer is `Changed`. Cursor -1 means: from now on.
+
+    What leaves the job as it was (`Renew`, `Append`, a change that changes nothing) does not count. Stores look back on
+    the last thousands of batches; a cursor that is older, or from another store, gets all that is kept.
+    """
+
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The ids of jobs that were created, changed or purged, and where to go on from."""
+
+    cursor: int
+    job_ids: tuple[str, ...]
+
+
+Query: TypeAlias = Get | Load | Position | Changes
+"""What is read: past the committer, from any thread."""
+QUERIES = (Get, Load, Position, Changes)
+
+
+def wake_at(job: Job, lease_until: float | None) -> float:
+    """Return the instant at which something has to be done about a job, if nothing happens before.
+
+    Waiting: it is due. Running: its lease ends. Finished: its result expires, later its tombstone.
+    """
+    if job.status is Status.ACCEPTED:
+        return job.due_at
+    if job.status is Status.RUNNING:
+        assert lease_until is not None
+        return lease_until
+    assert job.expires_at is not None
+    return job.expires_at if job.result is not None else job.expires_at + TOMBSTONE
+
+
+def keeps(job: Job, attempt: int, index: int) -> bool:
+    """Return whether a piece of a body is still of use, now that the job is as it is.
+
+    Waiting: the request's. Running: those and this attempt's. Finished: the result's, whose last piece comes extra.
+    """
+    if job.is_finished:
+        return attempt == job.attempt and job.result is not None and index < job.result.chunks - 1
+    return attempt == 0 or (job.status is Status.RUNNING and attempt == job.attempt)
+
+
+def swept(job: Job, now: float) -> Job | None:
+    """Return what becomes of a job whose `wake_at` has passed; None: it is forgotten."""
+    if job.status is Status.RUNNING:
+        return job.lost(now)
+    if job.status in FINISHED and job.result is not None:
+        return job.stripped()
+    return None

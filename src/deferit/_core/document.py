@@ -1,0 +1,389 @@
+"""What the wire shows of a job: documents, header fields and problems, as CONTRACT.md has them, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.http import http_date, parse_etags
+
+from deferit._core.http import NEVER_REPLAYED, Pairs, Response, StoredBody, first, merged, without
+from deferit._core.job import Job, Status
+
+if TYPE_CHECKING:
+    from deferit._core.http import Request
+    from deferit._core.policy import Deferral
+
+LONGEST_RETRY = 30
+"""Seconds: the most that a client without an estimate is asked to wait between polls."""
+
+EXPOSED = (
+    "Location",
+    "Content-Location",
+    "Operation-Location",
+    "Link",
+    "Retry-After",
+    "Preference-Applied",
+    "ETag",
+    "AsyncResult",
+    "Sunset",
+)
+"""What a page of another origin has to be able to read (Fetch §3.2.4)."""
+
+REPRESENTATION = frozenset(
+    {
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "content-language",
+        "content-location",
+        "content-range",
+        "accept-ranges",
+        "etag",
+        "last-modified",
+        "transfer-encoding",
+    }
+)
+"""Fields that speak of a body: those of a placeholder go with its body."""
+
+NO_RESULT_STATUS = {
+    "handler-exception": 500,
+    "deadline-exceeded": 504,
+    "interrupted": 500,
+    "result-too-large": 500,
+    "route-gone": 500,
+}
+"""What the result route answers for a job that failed without a response."""
+
+PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "job-not-found": (404, "Job not found", "There is no such job, or it is not yours to see."),
+    "job-expired": (410, "Job expired", "The job is finished and its time to live has run out."),
+    "job-canceled": (410, "Job canceled", "The job was canceled; it has no result."),
+    "job-already-finished": (409, "Job already finished", "A finished job cannot be canceled."),
+    "precondition-failed": (412, "Precondition failed", "The job is not what If-Match names."),
+    "method-not-allowed": (405, "Method not allowed", "Allowed here: {allow}."),
+    "store-unavailable": (503, "Store unavailable", "The store of jobs does not answer now."),
+    "shutting-down": (503, "Shutting down", "This server is stopping; the next one will answer."),
+    "request-too-large": (413, "Request too large", "The body is longer than {limit} bytes."),
+    "request-refused": (400, "Request refused", "The request cannot be accepted."),
+    "handler-exception": (500, "Handler exception", "The handler raised an exception."),
+    "handler-response": (500, "Handler response", "The handler answered with an error."),
+    "deadline-exceeded": (504, "Deadline exceeded", "The handler took too long."),
+    "interrupted": (500, "Interrupted", "The worker was lost while the handler ran."),
+    "result-too-large": (500, "Result too large", "The handler's response is too long to keep."),
+    "route-gone": (500, "Route gone", "The application no longer has this route."),
+}
+"""Code: status, title and default detail of a problem (RFC 9457)."""
+
+_GUARDED = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+_JSON = ("Content-Type", "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the routes of deferit are seen from outside: everything in front of ``/{id}``."""
+
+    mount_url: str
+
+    def monitor(self, job_id: str) -> str:
+        """Return the URL of a job's monitor."""
+        return f"{self.mount_url}/{job_id}"
+
+    def result(self, job_id: str) -> str:
+        """Return the URL of a job's result."""
+        return f"{self.mount_url}/{job_id}/result"
+
+    def cancel(self, job_id: str) -> str:
+        """Return the URL that cancels a job."""
+        return f"{self.mount_url}/{job_id}/cancel"
+
+
+def retry_after(job: Job, now: float) -> int:
+    """Return the seconds after which to ask again: 1, 1, 2, 4 … 30 by the job's age."""
+    age = max(0.0, now - job.created_at)
+    return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004
+
+
+def status_document(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+    """Return the status document; absent members are left out, never null."""
+    optional = {
+        "started": _time(job.started_at),
+        "finished": _time(job.finished_at),
+        "expires": _time(job.expires_at),
+        "progress": job.progress,
+        "message": job.message,
+        "attempt": job.attempt or None,
+        "error": _error(job),
+    }
+    document = {
+        "id": job.id,
+        "status": job.status.value,
+        "done": job.is_finished,
+        "created": _time(job.created_at),
+        "updated": _time(job.updated_at),
+        "monitorUrl": site.monitor(job.id),
+        "resultUrl": site.result(job.id),
+    }
+    document |= _pending(job, site, now, position) if not job.is_finished else _result(job, site)
+    return document | {name: value for name, value in optional.items() if value is not None}
+
+
+def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "retryAfter": retry_after(job, now),
+        "cancelUrl": site.cancel(job.id),
+    }
+    if job.status is Status.ACCEPTED and position is not None:
+        members["queuePosition"] = position
+    return members
+
+
+def _result(job: Job, site: Site) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    if job.status is Status.SUCCEEDED:
+        members["resourceLocation"] = site.result(job.id)
+    if job.result is not None:
+        members["resultStatus"] = job.result.status
+        members["resultLength"] = job.result.length
+        if job.result.content_type:
+            members["resultType"] = job.result.content_type
+    return members
+
+
+def _error(job: Job) -> dict[str, Any] | None:
+    if job.error is None:
+        return None
+    status, title, detail = PROBLEMS[job.error.code]
+    return {
+        "code": job.error.code,
+        "message": job.error.message,
+        "type": _type(job.error.code),
+        "title": title,
+        "status": job.result.status if job.result else status,
+        "detail": job.error.detail or detail,
+    }
+
+
+def _time(instant: float | None) -> str | None:
+    """Return an instant as RFC 3339 has it, in UTC."""
+    if instant is None:
+        return None
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _type(code: str) -> str:
+    return f"urn:deferit:problem:{code}"
+
+
+def accepted(
+    job: Job, site: Site, now: float, position: int | None, deferral: Deferral
+) -> Response:
+    """Return the 202 of RFC 9110 §15.3.3: noncommittal, with a link to the status monitor."""
+    monitor = site.monitor(job.id)
+    prefer = deferral.prefer
+    applied = _applied(deferral)
+    headers = (
+        ("Location", monitor),
+        *(() if prefer.minimal else (("Content-Location", monitor), _JSON)),
+        ("Operation-Location", monitor),
+        ("Link", f'<{monitor}>; rel="monitor"'),
+        ("Retry-After", str(retry_after(job, now))),
+        *((("Preference-Applied", applied),) if applied else ()),
+        ("Vary", "Prefer"),
+        ("Cache-Control", "no-store"),
+    )
+    body = b"" if prefer.minimal else _encode(status_document(job, site, now, position))
+    return Response(202, headers, body)
+
+
+def _applied(deferral: Deferral) -> str:
+    """Return the preferences that the answer honours (RFC 7240 §3)."""
+    prefer = deferral.prefer
+    members = (
+        "respond-async" if prefer.respond_async else "",
+        f"wait={prefer.wait}" if prefer.wait and deferral.wait > 0 else "",
+        "return=minimal" if prefer.minimal else "",
+    )
+    return ", ".join(member for member in members if member)
+
+
+def monitor(
+    job: Job, site: Site, now: float, position: int | None, if_none_match: str | None
+) -> Response:
+    """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
+    tag = etag(job)
+    link = ("Link", f'<{site.monitor(job.id)}>; rel="monitor"')
+    if job.is_finished:
+        headers = (
+            ("ETag", tag),
+            ("Last-Modified", _http_date(job.finished_at)),
+            link,
+            *_sunset(job),
+        )
+    else:
+        headers = (
+            ("ETag", tag),
+            ("Location", site.monitor(job.id)),
+            ("Retry-After", str(retry_after(job, now))),
+            link,
+        )
+    headers = (*headers, ("Cache-Control", "private, no-cache"), ("Vary", "Prefer"), *_GUARDED)
+    if is_known(tag, if_none_match):
+        return Response(304, without(headers, frozenset({"location"})))
+    body = _encode(status_document(job, site, now, position))
+    return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
+
+
+def document(job: Job, site: Site, now: float) -> Response:
+    """Return 200 with the status document, as a cancel answers."""
+    headers = (_JSON, ("ETag", etag(job)), ("Cache-Control", "no-store"), *_GUARDED)
+    return Response(200, headers, _encode(status_document(job, site, now, None)))
+
+
+def etag(job: Job) -> str:
+    """Return the entity tag of a job's JSON document: its revision, weak while it is pending."""
+    tag = f'"{job.revision}"'
+    return tag if job.is_finished else f"W/{tag}"
+
+
+def is_known(tag: str, if_none_match: str | None) -> bool:
+    """Whether the client has this representation (weak comparison, RFC 9110 §13.1.2)."""
+    if not if_none_match:
+        return False
+    return parse_etags(if_none_match).contains_raw(tag) or parse_etags(if_none_match).contains_weak(
+        tag.removeprefix("W/").strip('"')
+    )
+
+
+def still_pending(job: Job, site: Site, now: float, position: int | None) -> Response:
+    """Return what the result route answers until there is a result."""
+    headers = (
+        _JSON,
+        ("Location", site.result(job.id)),
+        ("Retry-After", str(retry_after(job, now))),
+        ("Link", f'<{site.monitor(job.id)}>; rel="monitor"'),
+        ("Cache-Control", "private, no-cache"),
+        ("Vary", "Prefer"),
+        *_GUARDED,
+    )
+    return Response(202, headers, _encode(status_document(job, site, now, position)))
+
+
+def result(job: Job, site: Site, if_none_match: str | None, *, cookies: bool) -> Response:
+    """Return the handler's own response, or the problem that stands where there is none."""
+    if job.result is None:
+        return no_result(job, site)
+    dropped = NEVER_REPLAYED if cookies else NEVER_REPLAYED | {"set-cookie"}
+    own = without(job.result.headers, dropped | {"etag", "vary"})
+    no_store = "no-store" in (first(own, "cache-control") or "").lower()
+    headers = (
+        *(own if no_store else without(own, frozenset({"cache-control"}))),
+        *(() if no_store else (("Cache-Control", "private"),)),
+        ("ETag", job.result.etag),
+        *_vary(job.result.headers),
+        *_told(job, site),
+        *_sunset(job),
+    )
+    if is_known(job.result.etag, if_none_match):
+        return Response(304, without(headers, frozenset({"content-type", "location"})))
+    return Response(_replayed_status(job.result.status), headers, _body(job))
+
+
+def _replayed_status(status: int) -> int:
+    """Return the status code for the result route: a 202 there would keep a poller for ever."""
+    return 200 if status == 202 else status  # noqa: PLR2004
+
+
+def final(job: Job, site: Site) -> Response:
+    """Return the handler's own response in place of a 202, untouched."""
+    if job.result is None:
+        return no_result(job, site)
+    headers = merged(without(job.result.headers, NEVER_REPLAYED), "Vary", ("Prefer",))
+    return Response(job.result.status, (*headers, *_told(job, site)), _body(job))
+
+
+def _vary(headers: Pairs) -> Pairs:
+    return tuple(pair for pair in headers if pair[0].lower() == "vary")
+
+
+def _told(job: Job, site: Site) -> Pairs:
+    """Return the fields that name the job's true status code and its monitor."""
+    status = job.result.status if job.result else NO_RESULT_STATUS.get(_code(job), 500)
+    return (("AsyncResult", str(status)), ("Link", f'<{site.monitor(job.id)}>; rel="monitor"'))
+
+
+def _code(job: Job) -> str:
+    return job.error.code if job.error else ""
+
+
+def _body(job: Job) -> StoredBody | bytes:
+    assert job.result is not None
+    if not job.result.chunks:
+        return b""
+    return StoredBody(job.id, job.attempt, job.result.chunks, job.result.length)
+
+
+def no_result(job: Job, site: Site) -> Response:
+    """Return the problem of a job that was canceled or failed without a response."""
+    if job.status is Status.CANCELED or job.error is None:
+        return problem("job-canceled")
+    answer = problem(job.error.code, job.error.message)
+    return Response(answer.status, (*answer.headers, *_told(job, site)), answer.body)
+
+
+def problem(code: str, detail: str | None = None, **values: object) -> Response:
+    """Return a problem document (RFC 9457) for a code of the contract."""
+    status, title, default = PROBLEMS[code]
+    return problem_response(status, title, detail or default.format(**values), code)
+
+
+def problem_response(status: int, title: str, detail: str, code: str) -> Response:
+    """Return a problem document with members of one's own."""
+    members = {
+        "type": _type(code),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    retry = (("Retry-After", "1"),) if status in {429, 503} else ()
+    headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))
+    return Response(status, (*headers, *retry, *_GUARDED), _encode(members))
+
+
+def _sunset(job: Job) -> Pairs:
+    """Return when the job will be gone (RFC 8594)."""
+    return (("Sunset", _http_date(job.expires_at)),) if job.expires_at is not None else ()
+
+
+def _http_date(instant: float | None) -> str:
+    assert instant is not None
+    return http_date(instant)
+
+
+def _encode(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def exposed(request: Request, response: Response) -> Response:
+    """Return the response with ``Access-Control-Expose-Headers``, if a page of another origin asks."""
+    if "Origin" not in request.headers:
+        return response
+    headers = merged(response.headers, "Access-Control-Expose-Headers", EXPOSED)
+    return Response(response.status, headers, response.body)
+
+
+def in_place_of(placeholder: Pairs, response: Response) -> Response:
+    """Return the response with what the application's own layers put on the placeholder it stands for.
+
+    Cookies, CORS and fields of the application's stay; what speaks of the placeholder's body goes with it.
+    """
+    ours = {name.lower() for name, _ in response.headers} - {"vary", "link"}
+    kept = without(placeholder, REPRESENTATION | ours)
+    vary = tuple(value for name, value in response.headers if name.lower() == "vary")
+    headers = (*kept, *without(response.headers, frozenset({"vary"})))
+    members = tuple(member.strip() for value in vary for member in value.split(","))
+    return Response(response.status, merged(headers, "Vary", members), response.body)

@@ -1,0 +1,113 @@
+"""A request and a response, reduced to what WSGI and ASGI have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from werkzeug.datastructures import Headers
+
+Pairs = tuple[tuple[str, str], ...]
+"""Header fields in the order they were sent; names may repeat, values are latin-1 text."""
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Fields that speak of one connection (RFC 9110 §7.6.1; the names of RFC 2616 §13.5.1)."""
+
+OF_THE_SUBMITTER = HOP_BY_HOP | {
+    "accept-encoding",
+    "expect",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+}
+"""Request fields that a replay leaves out: they speak of the submitter's connection and cache."""
+
+NEVER_REPLAYED = HOP_BY_HOP | {"content-length", "date", "server"}
+"""Response fields that the result route leaves to whoever serves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as every part of deferit sees it.
+
+    ``path`` is decoded and begins behind the application's root; ``query`` is raw, without ``?``; ``headers`` is a
+    multi-dict that ignores case; ``scope`` is the raw ASGI scope or WSGI environ; ``root_url`` is ``scheme://host``
+    with the application's root path, without a slash at its end.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    scope: Mapping[str, Any] = field(repr=False)
+    root_url: str
+
+    @property
+    def url(self) -> str:
+        """The absolute URL that was asked for."""
+        return self.root_url + quote(self.path) + (f"?{self.query}" if self.query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """A body that lies in the store in ``chunks`` pieces, ``length`` bytes in all."""
+
+    job_id: str
+    attempt: int
+    chunks: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: a status code, header fields and a body, in memory or in the store."""
+
+    status: int
+    headers: Pairs = ()
+    body: bytes | StoredBody = b""
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a field, or None."""
+        return first(self.headers, name)
+
+
+def first(pairs: Pairs, name: str) -> str | None:
+    """Return the first value of a field, whatever the case of its name, or None."""
+    wanted = name.lower()
+    return next((value for key, value in pairs if key.lower() == wanted), None)
+
+
+def without(pairs: Pairs, names: frozenset[str]) -> Pairs:
+    """Return the fields whose lower-case name is not among ``names``."""
+    return tuple(pair for pair in pairs if pair[0].lower() not in names)
+
+
+def merged(pairs: Pairs, name: str, members: tuple[str, ...]) -> Pairs:
+    """Return the fields with ``members`` added to the list-valued field ``name``, each once."""
+    wanted = name.lower()
+    present = [value for key, value in pairs if key.lower() == wanted]
+    known = [member.strip() for value in present for member in value.split(",") if member.strip()]
+    lower = {member.lower() for member in known}
+    if "*" in lower or all(member.lower() in lower for member in members):
+        return pairs
+    known += [member for member in members if member.lower() not in lower]
+    return (*without(pairs, frozenset({wanted})), (name, ", ".join(known)))

@@ -1,0 +1,32 @@
+"""Job ids: ``job_``, the instant of their making so that they sort by it, and at least 128 random bits.
+
+A store that keeps jobs in the order of their ids appends; with random ids it would insert everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+
+RANDOM_BYTES = 16
+"""128 bits: the id of a job without an owner is a capability."""
+
+_SHAPE = re.compile(r"job_[0-9A-Za-z_-]{26,64}\Z")
+_TIME_DIGITS = 13
+"""Hexadecimal digits of microseconds since the epoch: enough until the year 2112."""
+
+
+def make_id(now: float, random: bytes) -> str:
+    """Return the id of a job that is made at ``now``, from `RANDOM_BYTES` random bytes."""
+    tail = urlsafe_b64encode(random).decode().rstrip("=")
+    return f"job_{int(now * 1e6):0{_TIME_DIGITS}x}{tail}"
+
+
+def is_id(text: str) -> bool:
+    """Whether a path segment has the shape of a job's id."""
+    return _SHAPE.match(text) is not None
+
+
+def prefix_at(now: float) -> str:
+    """Return what ids made at ``now`` begin with: those that were made earlier sort before it."""
+    return f"job_{int(now * 1e6):0{_TIME_DIGITS}x}"

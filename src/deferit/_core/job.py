@@ -1,0 +1,185 @@
+"""A job, the statuses it goes through, and the table of what may follow what.
+
+    accepted ──▶ running ──▶ succeeded | failed | canceled
+    accepted ──▶ canceled | failed
+    running  ──▶ accepted      a job that is safe to repeat has lost its worker
+
+Nobody else changes a status; a finished job never changes again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from deferit._core.http import Pairs, first
+from deferit.exceptions import InvalidTransition, LeaseLost
+
+
+class Status(StrEnum):
+    """Where a job stands; the words on the wire."""
+
+    ACCEPTED = "accepted"
+    """Durable and waiting."""
+    RUNNING = "running"
+    """A worker holds its lease and its handler has been started."""
+    SUCCEEDED = "succeeded"
+    """The handler answered with a status code under 400."""
+    FAILED = "failed"
+    """The handler answered 400 or more, raised, took too long, or its worker was lost."""
+    CANCELED = "canceled"
+    """Somebody canceled it."""
+
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.ACCEPTED: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELED}),
+    Status.RUNNING: frozenset({Status.ACCEPTED, Status.SUCCEEDED, Status.FAILED, Status.CANCELED}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELED: frozenset(),
+}
+
+FINISHED = frozenset(status for status in Status if not TRANSITIONS[status])
+
+TOMBSTONE = 86_400.0
+"""Seconds for which an expired job still answers 410, before it is unknown."""
+
+MAX_LOSSES = 10
+"""Attempts after which a job that keeps losing its worker is given up: it may be what kills them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job did not succeed: a ``code`` of the contract and what there is to say."""
+
+    code: str
+    message: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The head of the handler's response; its body of ``length`` bytes lies beside it in ``chunks`` pieces."""
+
+    status: int
+    headers: Pairs
+    length: int
+    chunks: int
+    etag: str
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type of the body, if the handler named one."""
+        return first(self.headers, "content-type")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One accepted request and its fate.
+
+    Instants are seconds since the epoch, spans are seconds. ``revision`` counts what a client can see change;
+    ``attempt`` counts claims and is the fencing token: who comes with an old one is refused.
+    """
+
+    id: str
+    application: str
+    route: str
+    method: str
+    created_at: float
+    updated_at: float
+    due_at: float
+    ttl: float
+    owner: str | None = None
+    repeatable: bool = False
+    status: Status = Status.ACCEPTED
+    revision: int = 1
+    attempt: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    progress: int | None = None
+    message: str | None = None
+    result: Result | None = None
+    error: Failure | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing can follow."""
+        return self.status in FINISHED
+
+    def is_expired(self, now: float) -> bool:
+        """Whether its time to live has run out; never while it is not finished."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def to(self, status: Status, now: float, **changes: Any) -> Job:
+        """Return the job in another status.
+
+        Raises:
+            InvalidTransition: nothing leads there from here.
+        """
+        if status not in TRANSITIONS[self.status]:
+            raise InvalidTransition(self.status.value, status.value)
+        if status in FINISHED:
+            changes |= {"finished_at": now, "expires_at": now + self.ttl}
+        return replace(self, status=status, updated_at=now, revision=self.revision + 1, **changes)
+
+    def claimed(self, now: float) -> Job:
+        """Return the job as its next attempt begins."""
+        return self.to(Status.RUNNING, now, attempt=self.attempt + 1, started_at=now)
+
+    def reported(self, now: float, progress: int | None, message: str | None) -> Job:
+        """Return the job with what its handler reports: progress never goes back, nor says 100 before the end."""
+        if progress is not None:
+            progress = max(self.progress or 0, min(progress, 99))
+        else:
+            progress = self.progress
+        if message is None:
+            message = self.message
+        if (progress, message) == (self.progress, self.message):
+            return self
+        return replace(
+            self, progress=progress, message=message, updated_at=now, revision=self.revision + 1
+        )
+
+    def held_by(self, attempt: int) -> Job:
+        """Return the job if this attempt still runs it.
+
+        Raises:
+            LeaseLost: it was finished or taken over.
+        """
+        if self.status is not Status.RUNNING or self.attempt != attempt:
+            raise LeaseLost(self.id, attempt)
+        return self
+
+    def ended(self, now: float, result: Result | None, error: Failure | None) -> Job:
+        """Return the job with its handler's answer or the reason why there is none."""
+        status = Status.FAILED if error else Status.SUCCEEDED
+        progress = 100 if self.progress is not None and error is None else self.progress
+        return self.to(status, now, result=result, error=error, progress=progress)
+
+    def canceled(self, now: float, detail: str) -> Job:
+        """Return the job canceled; ``detail`` is what is guaranteed of its handler."""
+        error = Failure("job-canceled", "The job was canceled.", detail)
+        return self.to(Status.CANCELED, now, error=error)
+
+    def returned(self, now: float) -> Job:
+        """Return the job to those that wait, to be started anew."""
+        return self.to(
+            Status.ACCEPTED, now, due_at=now, started_at=None, progress=None, message=None
+        )
+
+    def lost(self, now: float) -> Job:
+        """Return the job after its worker is gone: waiting again if it is safe to repeat, else failed."""
+        if self.repeatable and self.attempt < MAX_LOSSES:
+            return self.returned(now)
+        return self.ended(now, None, Failure("interrupted", self._why_interrupted()))
+
+    def stripped(self) -> Job:
+        """Return the expired job without its result: a tombstone."""
+        return replace(self, result=None)
+
+    def _why_interrupted(self) -> str:
+        if self.repeatable:
+            return f"The job lost its worker {self.attempt} times and was given up."
+        return "The worker was lost while the handler ran; how far it came is not known."

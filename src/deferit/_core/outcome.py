@@ -1,0 +1,63 @@
+"""What became of a replay: from what was recorded and raised to a result, a failure, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deferit._core.job import Failure, Result
+from deferit._core.recorder import ResultTooLarge
+
+if TYPE_CHECKING:
+    from deferit._core.recorder import Recorder
+
+ERROR = 400
+SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ends: its result if there is a whole one, with the last piece of its body, and why it failed."""
+
+    result: Result | None
+    error: Failure | None
+    body: bytes = b""
+
+
+def outcome(
+    recorder: Recorder, escaped: BaseException | None, raised: BaseException | None
+) -> Outcome:
+    """Return how a job ends.
+
+    ``escaped`` is what came out of the application, ``raised`` what came out of the marked handler, whether or not the
+    application made a response of it.
+    """
+    if isinstance(escaped, ResultTooLarge):
+        return Outcome(None, Failure("result-too-large", "The response is longer than max_result."))
+    if not recorder.is_whole:
+        return Outcome(None, _no_response(escaped or raised))
+    result, body = recorder.result()
+    return Outcome(result, _failure(result.status, escaped, raised), body)
+
+
+def _failure(
+    status: int, escaped: BaseException | None, raised: BaseException | None
+) -> Failure | None:
+    if escaped is not None:
+        return _exception(escaped)
+    if raised is not None and status >= SERVER_ERROR:
+        return _exception(raised)
+    if status >= ERROR:
+        return Failure("handler-response", f"The handler answered {status}.")
+    return None
+
+
+def _no_response(exc: BaseException | None) -> Failure:
+    if exc is not None:
+        return _exception(exc)
+    return Failure("handler-exception", "The application ended without a whole response.")
+
+
+def _exception(exc: BaseException) -> Failure:
+    """Return what may be told of an exception: its kind; its text may speak of secrets."""
+    return Failure("handler-exception", f"The handler raised {type(exc).__name__}.")

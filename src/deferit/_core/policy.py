@@ -1,0 +1,268 @@
+"""Which requests are deferred, and how: marks, configured routes and what a client prefers."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from deferit._core.http import Request, Response
+from deferit.exceptions import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from deferit._core.prefer import Prefer
+
+NEVER_DEFERRED = frozenset({"HEAD", "OPTIONS"})
+
+IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
+"""Methods whose handlers are safe to repeat (RFC 9110 §9.2.2)."""
+
+Refusal = None | int | tuple[int, str] | Response
+AcceptHook = Callable[[Request], Refusal]
+
+
+class Mode(StrEnum):
+    """When a marked handler is deferred."""
+
+    ALWAYS = "always"
+    PREFER = "prefer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a decorator or a route says of a handler; None means: as the middleware's option says.
+
+    Args:
+        methods: the methods that are deferred; None means all but HEAD and OPTIONS.
+        accept: a function of the captured `Request` that may refuse: it returns None, a status code, a status code
+            with a sentence, or a `Response`.
+        mode: ``always`` or ``prefer``.
+        wait: seconds to wait for the end before a 202 is answered, unless the client says otherwise.
+        repeatable: whether the handler may be started again after its worker was lost; None means: if the method is
+            idempotent.
+        retention: seconds for which the finished job is kept.
+        name: what the route is called in records and estimates.
+
+    Raises:
+        OptionError: a value that cannot be used.
+    """
+
+    methods: frozenset[str] | None = None
+    accept: AcceptHook | None = None
+    mode: Mode | None = None
+    wait: float | None = None
+    repeatable: bool | None = None
+    retention: float | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.methods is not None:
+            object.__setattr__(self, "methods", methods(self.methods))
+        if self.mode is not None:
+            object.__setattr__(self, "mode", mode(self.mode))
+        if self.accept is not None and not callable(self.accept):
+            msg = f"accept={self.accept!r} is not a function of the request"
+            raise OptionError(msg)
+        for name in ("wait", "retention"):
+            seconds(name, getattr(self, name))
+
+    def is_repeatable(self, method: str) -> bool:
+        """Whether a job for this method may be started again after its worker was lost."""
+        return method in IDEMPOTENT if self.repeatable is None else self.repeatable
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the middleware's options say where a mark does not."""
+
+    mode: Mode = Mode.ALWAYS
+    wait: float = 0.0
+    max_wait: float = 30.0
+    retention: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """The decision to defer: how long to wait for the end before the 202."""
+
+    wait: float
+    prefer: Prefer
+
+
+def decide(mark: Mark, defaults: Defaults, method: str, prefer: Prefer) -> Deferral | None:
+    """Return how a request to a marked handler is deferred, or None if it is answered synchronously."""
+    if not applies(mark, method):
+        return None
+    if (mark.mode or defaults.mode) is Mode.PREFER and not prefer.respond_async:
+        return None
+    return Deferral(_wait(mark, defaults, prefer), prefer)
+
+
+def applies(mark: Mark, method: str) -> bool:
+    """Whether a mark speaks of a method at all."""
+    return method not in NEVER_DEFERRED and (mark.methods is None or method in mark.methods)
+
+
+def _wait(mark: Mark, defaults: Defaults, prefer: Prefer) -> float:
+    if prefer.wait is not None:
+        return min(float(prefer.wait), defaults.max_wait)
+    if prefer.respond_async:
+        return 0.0
+    return mark.wait if mark.wait is not None else defaults.wait
+
+
+def mark_from(options: Mapping[str, Any]) -> Mark:
+    """Return the mark that keyword options describe.
+
+    Raises:
+        OptionError: a name or a value that cannot be used.
+    """
+    known = [field.name for field in fields(Mark)]
+    for name in options:
+        if name not in known:
+            raise OptionError(unknown("mark", name, known))
+    return Mark(**options)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence that says that there is no such option, and which one may be meant."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"there is no {kind} {name!r}; {hint}there are: {', '.join(known)}"
+
+
+def mode(value: object) -> Mode:
+    """Return a mode by its name."""
+    try:
+        return Mode(str(value))
+    except ValueError:
+        msg = f"mode={value!r} is none of {', '.join(repr(item.value) for item in Mode)}"
+        raise OptionError(msg) from None
+
+
+def methods(value: str | Iterable[str]) -> frozenset[str]:
+    """Return method names in capitals, from a comma-separated text or a collection."""
+    names = value.split(",") if isinstance(value, str) else list(value)
+    found = frozenset(name.strip().upper() for name in names)
+    for name in found:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_-]*", name):
+            msg = f"methods={value!r}: {name!r} is not the name of a method; write for example 'GET,POST'"
+            raise OptionError(msg)
+    if found & NEVER_DEFERRED:
+        msg = f"methods={value!r}: HEAD and OPTIONS are never deferred; leave them out"
+        raise OptionError(msg)
+    return found
+
+
+def seconds(name: str, value: object) -> None:
+    """Check that an option is None or a number of seconds, zero or more."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        msg = f"{name}={value!r} is not a number of seconds, zero or more"
+        raise OptionError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A configured route: methods (None: all that can be deferred), a path pattern and a mark."""
+
+    methods: frozenset[str] | None
+    path: str
+    mark: Mark
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the path is one path and not a pattern."""
+        return not _WILD.search(self.path)
+
+    @property
+    def label(self) -> str:
+        """What the route is called in records."""
+        names = "*" if self.methods is None else ",".join(sorted(self.methods))
+        return self.mark.name or f"{names} {self.path}"
+
+
+_WILD = re.compile(r"\*|\{[^/{}]*\}")
+_ROUTE = re.compile(r"\s*(\*|[A-Za-z][A-Za-z0-9_-]*(?:\s*,\s*[A-Za-z][A-Za-z0-9_-]*)*)\s+(/\S*)\s*")
+
+
+class Routes:
+    """Finds the configured route of a request: literal paths by a look-up, patterns in their order."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Keep the routes; the first that fits a request counts."""
+        self._literal: dict[str, list[Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        for route in routes:
+            if route.is_literal:
+                self._literal.setdefault(route.path, []).append(route)
+            else:
+                self._patterns.append((_pattern(route.path), route))
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._literal or self._patterns)
+
+    def find(self, method: str, path: str) -> Route | None:
+        """Return the route that a request fits, or None."""
+        for route in self._literal.get(path, ()):
+            if _allows(route, method):
+                return route
+        for pattern, route in self._patterns:
+            if _allows(route, method) and pattern.fullmatch(path):
+                return route
+        return None
+
+
+def _allows(route: Route, method: str) -> bool:
+    if method in NEVER_DEFERRED or not applies(route.mark, method):
+        return False
+    return route.methods is None or method in route.methods
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return the expression for a path: ``*`` is anything, ``{name}`` one segment."""
+    parts = []
+    position = 0
+    for wild in _WILD.finditer(path):
+        parts += [re.escape(path[position : wild.start()]), ".*" if wild[0] == "*" else "[^/]+"]
+        position = wild.end()
+    return re.compile("".join([*parts, re.escape(path[position:])]), re.DOTALL)
+
+
+def routes_from(value: object) -> Routes:
+    """Return the configured routes that the option ``routes`` describes.
+
+    It is a collection of texts like ``"POST /reports"``, or a mapping from such texts to their marks; in the
+    environment the texts are separated by commas.
+
+    Raises:
+        OptionError: a route that cannot be read.
+    """
+    if isinstance(value, str):
+        value = re.findall(r"(?:[^,/]+,)*[^,/]*/[^,]*", value)
+    if isinstance(value, dict):
+        return Routes(_route(text, mark_from(marks)) for text, marks in value.items())
+    if not isinstance(value, list | tuple | set | frozenset):
+        msg = f"routes={value!r} is not a list; write for example routes=['POST /reports', 'GET /export/*']"
+        raise OptionError(msg)
+    return Routes(_route(text, Mark()) for text in value)
+
+
+def _route(text: object, mark: Mark) -> Route:
+    match = _ROUTE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        msg = (
+            f"the route {text!r} cannot be read; write one or more methods or '*', a space and a path that begins "
+            "with '/', for example 'POST /reports', 'GET,POST /export/*' or '* /*'"
+        )
+        raise OptionError(msg)
+    names, path = match.groups()
+    return Route(None if names == "*" else methods(names), path, mark)

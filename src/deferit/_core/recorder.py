@@ -1,0 +1,96 @@
+"""Takes down a handler's response as it is sent, and says which pieces of it are ready to be stored."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from deferit._core.http import NEVER_REPLAYED, Pairs, first, without
+from deferit._core.job import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PIECE = 256 * 1024
+"""Bytes in a stored piece of a body: what one request holds in memory, and one transaction writes, at a time."""
+
+BODILESS = frozenset({204, 205, 304})
+
+
+class ResultTooLarge(Exception):
+    """The response is longer than the option ``max_result`` allows."""
+
+
+class Recorder:
+    """One response: `start` it, `write` it, then ask for its `result`."""
+
+    def __init__(self, url: str, limit: float) -> None:
+        """Record a response to ``url``, to which a relative ``Location`` refers; ``limit`` is in bytes."""
+        self._url = url
+        self._limit = limit
+        self._status: int | None = None
+        self._headers: Pairs = ()
+        self._pending = bytearray()
+        self._digest = sha256()
+        self._length = 0
+        self._pieces = 0
+        self._is_ended = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the response was begun and ended."""
+        return self._is_ended and self._status is not None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether some of the body was written."""
+        return self._length > 0
+
+    def start(self, status: int, headers: Pairs) -> None:
+        """Take the status code and header fields; a later start replaces an earlier one, as WSGI allows."""
+        self._status = status
+        self._headers = headers
+
+    def write(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Take a part of the body; yield index and bytes of each piece that is full, to be stored by the caller.
+
+        Raises:
+            ResultTooLarge: the limit is passed.
+        """
+        if not data or self._status in BODILESS:
+            return
+        self._length += len(data)
+        if self._length > self._limit:
+            raise ResultTooLarge
+        self._digest.update(data)
+        self._pending += data
+        while len(self._pending) > PIECE:
+            piece = bytes(self._pending[:PIECE])
+            del self._pending[:PIECE]
+            yield self._pieces, piece
+            self._pieces += 1
+
+    def end(self) -> None:
+        """Take note that nothing more belongs to the response."""
+        self._is_ended = True
+
+    def result(self) -> tuple[Result, bytes]:
+        """Return the head of the whole response, and the last piece of its body."""
+        assert self._status is not None
+        last = bytes(self._pending)
+        headers = self._absolute(without(self._headers, NEVER_REPLAYED))
+        chunks = self._pieces + bool(last)
+        return Result(self._status, headers, self._length, chunks, self._etag()), last
+
+    def _etag(self) -> str:
+        own = first(self._headers, "etag")
+        return own or f'"{urlsafe_b64encode(self._digest.digest()).decode().rstrip("=")}"'
+
+    def _absolute(self, headers: Pairs) -> Pairs:
+        """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""
+        return tuple(
+            (name, urljoin(self._url, value)) if name.lower() == "location" else (name, value)
+            for name, value in headers
+        )

@@ -1,0 +1,198 @@
+"""What one process needs to keep its promises: performs what flows yield; owns ledger, worker and keeper."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
+
+import anyio.to_thread
+
+from deferit._core.commands import QUERIES, Changed, Changes, Create
+from deferit._core.flow import Now, Stop, Wait
+from deferit._core.ids import RANDOM_BYTES, make_id
+from deferit._core.job import Job
+from deferit._keeper import Duty, Keeper
+from deferit._ledger import Ledger
+from deferit._signals import AsyncSignal
+from deferit._worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deferit._core.commands import Command
+    from deferit._core.flow import Effect
+    from deferit._runs import Replayer
+    from deferit.executors.base import Executor
+    from deferit.options import Options
+
+TICK = 0.05
+"""Seconds between two looks at what other processes did; a look costs microseconds."""
+
+
+class Engine:
+    """Performs what flows yield, runs jobs, keeps their leases alive, and takes over those of lost workers.
+
+    It belongs to one process; a forked child makes its own. Nothing is opened or started before `start`.
+    """
+
+    def __init__(self, options: Options, executor: Executor, replayer: Replayer) -> None:
+        self.pid = os.getpid()
+        self.executor = executor
+        self._application = options.application
+        self._ledger = Ledger(options.store)
+        self._keeper = Keeper(TICK)
+        self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
+        self._keeper.duties = self._duties(options.lease / 3)
+        self._carried: dict[str, Mapping[str, Any]] = {}
+        self._seen_version = -1
+        self._cursor = -1
+        self._start_lock = threading.Lock()
+        self._is_started = False
+        self._is_closed = False
+
+    def _duties(self, renewal: float) -> list[Duty]:
+        return [
+            Duty(self._observe, 0),
+            Duty(self._worker.write_reports, 0),
+            Duty(self._worker.claim, 0),
+            Duty(self._ledger.finish_again, 1),
+            Duty(self._worker.renew, renewal),
+            Duty(self._worker.sweep, min(renewal, 5)),
+        ]
+
+    # --- its own life ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the store and start the threads; idempotent, from any thread.
+
+        Raises:
+            StoreUnavailable: the store cannot be opened; `start` may be called again.
+        """
+        with self._start_lock:
+            if self._is_started:
+                return
+            self._ledger.open()
+            self._keeper.start()
+            self._is_started = True
+            _engines.add(self)
+
+    def close(self) -> None:
+        """Take no more jobs, let running ones end within the option ``grace``, give back the rest; idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._ledger.signals.notify_all()
+        if self._is_started:
+            self._worker.close()
+            self._keeper.close()
+            self._ledger.close()
+        self.executor.close()
+        _engines.discard(self)
+
+    def draft(self, **members: Any) -> Job:
+        """Return a new job of this application, as it will be accepted."""
+        now = self._ledger.now()
+        job_id = make_id(now, secrets.token_bytes(RANDOM_BYTES))
+        return Job(
+            id=job_id,
+            application=self._application,
+            created_at=now,
+            updated_at=now,
+            due_at=now,
+            **members,
+        )
+
+    def carry(self, job_id: str, entries: Mapping[str, Any]) -> None:
+        """Keep what a captured request has by reference, until its job is created."""
+        self._carried[job_id] = entries
+
+    # --- what flows yield --------------------------------------------------------------------------------------------
+
+    def perform(self, effect: Effect) -> object:
+        """Do what a flow yields, and return the answer."""
+        if not self._is_started:
+            self.start()
+        match effect:
+            case Create():
+                return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
+            case Wait():
+                return self._wait(effect)
+            case Stop(job):
+                return self._worker.stop(job)
+            case Now():
+                return self._ledger.now()
+            case _ if isinstance(effect, QUERIES):
+                return self._ledger.read(effect)
+            case _:
+                return self._ledger.execute(cast("Command", effect))
+
+    async def aperform(self, effect: Effect) -> object:
+        """Same as `perform`, but awaits."""
+        if not self._is_started:
+            await anyio.to_thread.run_sync(self.start)
+        match effect:
+            case Create():
+                return await self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
+            case Wait():
+                return await self._await(effect)
+            case Stop(job):
+                return await self._worker.astop(job)
+            case Now():
+                return self._ledger.now()
+            case _ if isinstance(effect, QUERIES):
+                return await self._ledger.aread(effect)
+            case _:
+                return await self._ledger.aexecute(cast("Command", effect))
+
+    def _wait(self, wait: Wait) -> Job:
+        deadline = time.monotonic() + wait.seconds
+        signal = threading.Event()
+        with self._ledger.signals.watching(wait.job.id, signal.set):
+            while True:
+                signal.clear()
+                job = self._ledger.get(wait.job.id)
+                left = deadline - time.monotonic()
+                if wait.is_over(job) or left <= 0 or self._is_closed:
+                    return job
+                signal.wait(left)
+
+    async def _await(self, wait: Wait) -> Job:
+        deadline = time.monotonic() + wait.seconds
+        signal = AsyncSignal()
+        with self._ledger.signals.watching(wait.job.id, signal.set):
+            while True:
+                signal.clear()
+                job = await self._ledger.aget(wait.job.id)
+                left = deadline - time.monotonic()
+                if wait.is_over(job) or left <= 0 or self._is_closed:
+                    return job
+                await signal.wait(left)
+
+    # --- a duty of the keeper ----------------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        """Look what other processes did to the store, and tell whom it concerns."""
+        version = self._ledger.store.version()
+        if version == self._seen_version:
+            return
+        changed = cast("Changed", self._ledger.read(Changes(self._cursor)))
+        self._seen_version, self._cursor = version, changed.cursor
+        for job_id in changed.job_ids:
+            self._ledger.signals.notify(job_id)
+        self._worker.recheck(changed.job_ids)
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Let a process that ends, without a lifespan that would tell, give back what it runs."""
+    for engine in list(_engines):
+        if engine.pid == os.getpid():
+            engine.close()

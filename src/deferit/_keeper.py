@@ -1,0 +1,70 @@
+"""The thread that looks after things: a list of duties, each every so many seconds or as soon as it is woken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from deferit.exceptions import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+logger = logging.getLogger("deferit")
+
+
+class Duty:
+    """Something to be done every ``seconds``; a duty that meets an unavailable store is tried again next time."""
+
+    def __init__(self, do: Callable[[], object], seconds: float) -> None:
+        self._do = do
+        self._seconds = seconds
+        self._due = 0.0
+
+    def attend(self, now: float) -> None:
+        """Do it if it is due."""
+        if now < self._due:
+            return
+        self._due = now + self._seconds
+        try:
+            self._do()
+        except StoreError as exc:
+            logger.warning("%s; trying again in %g s", exc, self._seconds)
+        except Exception:  # the thread must not end: leases would run out
+            logger.exception("a duty has failed; trying again in %g s", self._seconds)
+
+
+class Keeper:
+    """Attends to duties, one after the other, in a thread of its own."""
+
+    def __init__(self, tick: float) -> None:
+        """Look every ``tick`` seconds for a duty that is due."""
+        self.duties: Sequence[Duty] = ()
+        self._tick = tick
+        self._wake = threading.Event()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="deferit-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have it look now; from any thread."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread after the duty that it attends to; idempotent."""
+        self._is_closed = True
+        self._wake.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._is_closed:
+            self._wake.wait(self._tick)
+            self._wake.clear()
+            for duty in self.duties:
+                duty.attend(time.monotonic())

@@ -1,0 +1,118 @@
+"""One process's access to the store: commands go through the committer, queries past it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from deferit._committer import AwaitableReply, BlockingReply, Callback, Committer, returned
+from deferit._core.commands import CHANGES, Finish, Get, Release, Report
+from deferit._core.job import Job
+from deferit._log import log
+from deferit._signals import Signals
+from deferit.exceptions import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deferit._core.commands import Command, Query
+    from deferit.stores.base import Store
+
+
+class Ledger:
+    """Executes commands and reads; logs each transition that it commits and wakes those who wait for the job."""
+
+    def __init__(self, store: Store) -> None:
+        self.signals = Signals()
+        self.store = store
+        self._committer = Committer(store.execute, store.url)
+        self._unfinished: list[Finish | Release] = []
+
+    def open(self) -> None:
+        """Open the store and start to commit.
+
+        Raises:
+            StoreUnavailable: the store cannot be opened; `open` may be called again.
+        """
+        self.store.open()
+        self._committer.start()
+
+    def close(self) -> None:
+        """Commit what is waiting, then let go of the store."""
+        self._committer.close()
+        self.store.close()
+
+    @staticmethod
+    def now() -> float:
+        """Return the present instant, in seconds since the epoch."""
+        return time.time()
+
+    def execute(self, command: Command) -> object:
+        """Execute a command in the next group commit; return its result or raise what it met."""
+        return returned(self._noted(command, self.outcome(command)))
+
+    async def aexecute(self, command: Command) -> object:
+        """Same as `execute`, but awaits the commit."""
+        note = partial(self._noted, command)
+        return returned(note(await self.aoutcome(command, note)))
+
+    def outcome(self, command: Command) -> object:
+        """Execute a command; return what became of it, be it an exception."""
+        reply = BlockingReply()
+        self._committer.submit(command, reply)
+        return reply.outcome()
+
+    async def aoutcome(self, command: Command, otherwise: Callable[[object], object]) -> object:
+        """Same as `outcome`, but awaits the commit; ``otherwise`` is told if the task is canceled meanwhile."""
+        reply = AwaitableReply(otherwise)
+        self._committer.submit(command, reply)
+        return await reply.outcome()
+
+    def submit(self, command: Command, note: Callable[[object], object] | None = None) -> None:
+        """Execute a command without waiting for it; ``note`` is told of its outcome, in the committer's thread."""
+        self._committer.submit(command, Callback(note or partial(self._noted, command)))
+
+    def read(self, query: Query) -> object:
+        """Answer a query."""
+        return self.store.read(query)
+
+    async def aread(self, query: Query) -> object:
+        """Same as `read`, but awaits a store that takes its time."""
+        if self.store.reads_are_quick:
+            return self.store.read(query)
+        return await anyio.to_thread.run_sync(self.store.read, query)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job by its id.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        job = self.read(Get(job_id))
+        assert isinstance(job, Job)
+        return job
+
+    async def aget(self, job_id: str) -> Job:
+        """Same as `get`, but awaits a store that takes its time."""
+        job = await self.aread(Get(job_id))
+        assert isinstance(job, Job)
+        return job
+
+    def finish_again(self) -> None:
+        """Try once more to store how jobs ended, where the store was not available."""
+        commands, self._unfinished = self._unfinished, []
+        for command in commands:
+            self.submit(command)
+
+    def _noted(self, command: Command, outcome: object) -> object:
+        """Take note of what was committed, or could not be; return it."""
+        if isinstance(outcome, Job) and isinstance(command, CHANGES):
+            if outcome.updated_at == command.now and not isinstance(command, Report):
+                log(outcome)
+            self.signals.notify(outcome.id)
+        elif isinstance(outcome, StoreUnavailable) and isinstance(command, Finish | Release):
+            self._unfinished.append(command)
+        return outcome

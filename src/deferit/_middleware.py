@@ -1,0 +1,222 @@
+"""What both middlewares are: options, an engine for each process, and what a request meets on its way."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from deferit._core.document import Site
+from deferit._core.flow import Submission, Visit
+from deferit._core.http import OF_THE_SUBMITTER
+from deferit._core.policy import decide
+from deferit._core.prefer import NOTHING, Prefer, parse
+from deferit._engine import Engine
+from deferit._records import Captured, encode, plain
+from deferit._spool import Spool
+from deferit.context import Approach
+from deferit.options import options_from
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from deferit._core.http import Pairs, Request
+    from deferit._core.policy import Deferral, Mark, Route
+    from deferit._runs import Replayer
+    from deferit.executors.base import Executor
+
+logger = logging.getLogger("deferit")
+
+PLACEHOLDER = 202
+"""The status code of what a marked handler returns in place of its response."""
+
+
+class Middleware(ABC):
+    """Wraps an application; the constructor opens and starts nothing, so that a process may fork after it."""
+
+    interface: str
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options_from(options)
+        self._prefix = self.options.prefix
+        self._mounted = self.options.prefix + "/job_"
+        self._routes = self.options.routes
+        self._owner_of = self.options.owner or default_owner
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this process; one that a parent process made stays its."""
+        engine = self._engine
+        if engine is None or engine.pid != os.getpid():
+            engine = self._engine = self._new_engine()
+        return engine
+
+    def close(self) -> None:
+        """End what runs in this process, within the option ``grace``; a later request starts anew."""
+        engine, self._engine = self._engine, None
+        if engine is not None and engine.pid == os.getpid():
+            engine.close()
+
+    def _new_engine(self) -> Engine:
+        application = f"{self.interface}:{self.options.application}"
+        executor = self.options.executor or self._own_executor()
+        return Engine(replace(self.options, application=application), executor, self._replayer())
+
+    @abstractmethod
+    def _own_executor(self) -> Executor:
+        """Return a new executor of the kind that fits the web interface."""
+
+    @abstractmethod
+    def _replayer(self) -> Replayer:
+        """Return what plays captured requests to the application."""
+
+    def decide(self, request: Request, mark: Mark) -> Deferral | None:
+        """Return how a request to a marked handler is deferred, or None if it is answered synchronously."""
+        return decide(mark, self.options.defaults, request.method, prefer_of(request))
+
+    def visit(self, request: Request, prefer: Prefer | None = None) -> Visit:
+        """Return who asks, what they prefer, and where they see us."""
+        root = self.options.base_url or request.root_url
+        return Visit(
+            request=request,
+            site=Site(root + self._prefix),
+            owner=self._owner_of(request),
+            prefer=prefer_of(request) if prefer is None else prefer,
+            max_wait=self.options.max_wait,
+            cookies=self.options.set_cookie,
+        )
+
+    def submission(
+        self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
+    ) -> Submission:
+        """Return all that a new job begins with."""
+        visit = self.visit(request, deferral.prefer)
+        draft = self.engine.draft(
+            route=label,
+            method=request.method,
+            owner=visit.owner,
+            ttl=self.options.retention if mark.retention is None else mark.retention,
+            repeatable=mark.is_repeatable(request.method),
+        )
+        return Submission(visit, mark, deferral, draft, placeholder)
+
+    def configured(self, request: Request, route: Route) -> Submission | None:
+        """Return the submission of a request to a configured route; None if it is answered synchronously."""
+        deferral = self.decide(request, route.mark)
+        if deferral is None:
+            return None
+        return self.submission(request, route.mark, route.label, deferral)
+
+
+class Passage(Approach, ABC):
+    """A request on its way through the application and back."""
+
+    def __init__(self, middleware: Middleware) -> None:
+        self.middleware = middleware
+        self.spool = Spool(middleware.options.max_body, self.may_reach_a_mark)
+        self.is_deferrable = False
+        self.placeholder: Pairs | None = None
+        self._mark: Mark | None = None
+        self._deferral: Deferral | None = None
+
+    @abstractmethod
+    def request(self) -> Request:
+        """Return the request as it came, without what the application did to it."""
+
+    @abstractmethod
+    def may_reach_a_mark(self) -> bool:
+        """Whether the handler that this request goes to may be a marked one."""
+
+    def defers(self, mark: Mark) -> bool:
+        self.is_deferrable = True
+        deferral = self.middleware.decide(self.request(), mark)
+        if deferral and self.spool.is_dropped:
+            logger.warning(_NOT_KEPT, mark.name)
+            return False
+        self._mark, self._deferral = mark, deferral
+        return deferral is not None
+
+    def answers(self, status: int, headers: Pairs) -> None:
+        """Take note of what the application answers: the placeholder of a marked handler, or something of its own."""
+        if self._deferral and status == PLACEHOLDER:
+            self.placeholder = headers
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the application's answer only stands for the one that deferit gives."""
+        return self.placeholder is not None
+
+    def submission(self) -> Submission | None:
+        """Return the submission of a request that reached a deferred handler."""
+        if self.placeholder is None or self._mark is None or self._deferral is None:
+            return None
+        label = self._mark.name or ""
+        return self.middleware.submission(
+            self.request(), self._mark, label, self._deferral, self.placeholder
+        )
+
+    def captured(
+        self, job_id: str, scope: dict[str, Any], carried: Mapping[str, Any], chunks: int
+    ) -> bytes:
+        """Return the captured request, encoded; what cannot be stored is kept for this process."""
+        self.middleware.engine.carry(job_id, carried)
+        url = self.request().url
+        interface = self.middleware.interface
+        return encode(Captured(interface, scope, url, self.spool.last(), chunks))
+
+
+_NOT_KEPT = (
+    "%s was not deferred: its request's body was read by a decorator that hides the mark (it lacks "
+    "functools.wraps) and is too large to be kept on suspicion"
+)
+
+
+def is_of_the_submitter(name: str) -> bool:
+    """Whether a request's header field speaks of the submitter's connection and stays out of the capture."""
+    return name.lower() in OF_THE_SUBMITTER
+
+
+def split(
+    entries: Mapping[str, Any], left_out: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the entries of a scope or environ that can be stored, and those that can only be kept by reference."""
+    stored: dict[str, Any] = {}
+    carried: dict[str, Any] = {}
+    for name, value in entries.items():
+        if name not in left_out:
+            (stored if plain(value) else carried)[name] = value
+    return stored, carried
+
+
+def prefer_of(request: Request) -> Prefer:
+    """Return what the client prefers."""
+    lines = request.headers.getlist("Prefer")
+    return parse(lines) if lines else NOTHING
+
+
+def default_owner(request: Request) -> str | None:
+    """Return the user whom an outer layer authenticated: the ASGI scope's ``user``, or ``REMOTE_USER``."""
+    user = request.scope.get("user")
+    if user is None:
+        return request.scope.get("REMOTE_USER") or None
+    if isinstance(user, str):
+        return user or None
+    if not getattr(user, "is_authenticated", False):
+        return None
+    return _identity(user)
+
+
+def _identity(user: object) -> str:
+    """Return what a user object is known by: Starlette's ``identity`` or ``display_name``, Django's ``username``."""
+    for name in ("identity", "username", "display_name"):
+        try:
+            found = getattr(user, name, None)
+        except NotImplementedError:  # starlette's SimpleUser has no identity
+            continue
+        if found:
+            return str(found)
+    msg = f"the user {type(user).__name__} has no name that deferit knows; give the option owner=, a function"
+    raise TypeError(msg)

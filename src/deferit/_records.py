@@ -1,0 +1,44 @@
+"""How records are written into stores: msgpack by msgspec, typed when read, never pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from deferit._core.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A captured request as it is kept for its replay.
+
+    ``scope`` has the plain entries of the ASGI scope or WSGI environ; ``body`` is the last piece of the request's body,
+    whose earlier ``chunks`` pieces were appended to the store; ``url`` is what was asked for, absolute.
+    """
+
+    interface: str
+    scope: dict[str, Any]
+    url: str
+    body: bytes
+    chunks: int = 0
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_captured = msgspec.msgpack.Decoder(Captured).decode
+
+
+def plain(value: Any) -> bool:
+    """Whether a value comes back equal from a store: plain data all the way down."""
+    if value is None or isinstance(value, str | bytes | int | float | bool):
+        return type(value) in _SCALARS
+    if type(value) in (list, tuple):
+        return all(plain(item) for item in value)
+    if type(value) is dict:
+        return all(type(key) is str and plain(item) for key, item in value.items())
+    return False
+
+
+_SCALARS = {type(None), str, bytes, int, float, bool}

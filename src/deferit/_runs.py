@@ -1,0 +1,156 @@
+"""A run: one attempt of a job in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from deferit._core.commands import Append, Load
+from deferit._core.recorder import Recorder
+from deferit.context import RunningJob, current
+from deferit.executors.base import Work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from deferit._core.job import Job
+    from deferit._records import Captured
+    from deferit._worker import Worker
+
+REPORT_INTERVAL = 0.25
+"""Seconds between two writes of a job's progress."""
+
+
+class Replayer(ABC):
+    """Plays a captured request to the wrapped application and has the run take down the response."""
+
+    @abstractmethod
+    def replay(self, run: Run) -> None:
+        """Play it in this thread; what the application raises comes through."""
+
+    @abstractmethod
+    async def areplay(self, run: Run) -> None:
+        """Same as `replay`, but in this task."""
+
+
+class Run(RunningJob, Work):
+    """One attempt of a job: what its handler sees as `current_job()` and an executor as work."""
+
+    def __init__(
+        self, worker: Worker, job: Job, captured: Captured, carried: Mapping[str, Any], backend: str
+    ) -> None:
+        self.id = job.id
+        self.owner = job.owner
+        self.attempt = job.attempt
+        self.route = job.route
+        self.captured = captured
+        self.carried = carried
+        self.backend = backend
+        self.recorder = Recorder(captured.url, worker.max_result)
+        self.raised: BaseException | None = None
+        self.over = threading.Event()
+        self._worker = worker
+        self._canceled = False
+        self._report: tuple[int | None, str | None] | None = None
+        self._reported_at = 0.0
+
+    # --- for the handler ---------------------------------------------------------------------------------------------
+
+    @property
+    def canceled(self) -> bool:
+        return self._canceled
+
+    def report(self, percent: int | None, message: str | None) -> None:
+        before = self._report or (None, None)
+        self._report = (
+            before[0] if percent is None else percent,
+            before[1] if message is None else message,
+        )
+        self.write_report()
+
+    def has_raised(self, exc: BaseException) -> None:
+        self.raised = exc
+
+    # --- for the worker ----------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Have the handler told, when it next asks, and its answer thrown away."""
+        self._canceled = True
+
+    def write_report(self) -> None:
+        """Write what was reported last, unless something was written a moment ago."""
+        now = time.monotonic()
+        if self._report is None or now - self._reported_at < REPORT_INTERVAL:
+            return
+        (percent, message), self._report = self._report, None
+        self._reported_at = now
+        self._worker.report(self, percent, message)
+
+    # --- for the executor --------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        token = current.set(self)
+        escaped: BaseException | None = None
+        try:
+            if not self._canceled:
+                self._worker.replayer.replay(self)
+        except BaseException as exc:  # noqa: BLE001  a handler may raise anything, even SystemExit
+            escaped = exc
+        finally:
+            current.reset(token)
+        self._worker.ended(self, escaped)
+
+    async def arun(self) -> None:
+        token = current.set(self)
+        escaped: BaseException | None = None
+        try:
+            if not self._canceled:
+                await self._worker.replayer.areplay(self)
+        except anyio.get_cancelled_exc_class():
+            self._worker.broken_off(self)
+            raise
+        except BaseException as exc:  # noqa: BLE001  a handler may raise anything, even SystemExit
+            escaped = exc
+        finally:
+            current.reset(token)
+        self._worker.ended(self, escaped)
+
+    # --- for the adapter that replays --------------------------------------------------------------------------------
+
+    def body(self) -> Iterator[bytes]:
+        """Yield the captured request's body in pieces."""
+        for index in range(self.captured.chunks):
+            yield self._bytes(self._worker.ledger.read(Load(self.id, 0, index)))
+        yield self.captured.body
+
+    async def abody(self) -> AsyncIterator[bytes]:
+        """Same as `body`, but awaits the store."""
+        for index in range(self.captured.chunks):
+            yield self._bytes(await self._worker.ledger.aread(Load(self.id, 0, index)))
+        yield self.captured.body
+
+    def write(self, data: bytes) -> None:
+        """Take a part of the response's body; store what is enough of it.
+
+        Raises:
+            JobCanceled: nobody wants it any more.
+            LeaseLost: somebody else has the job.
+        """
+        self.check()
+        for index, piece in self.recorder.write(data):
+            self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
+
+    async def awrite(self, data: bytes) -> None:
+        """Same as `write`, but awaits the store."""
+        self.check()
+        for index, piece in self.recorder.write(data):
+            await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+
+    @staticmethod
+    def _bytes(piece: object) -> bytes:
+        assert isinstance(piece, bytes)
+        return piece

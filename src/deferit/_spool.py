@@ -1,0 +1,93 @@
+"""Keeps a request's body while it passes by: small ones in memory as the bytes that came, large ones in a file."""
+
+from __future__ import annotations
+
+from collections import deque
+from io import BytesIO
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
+
+from deferit._core.flow import RequestTooLarge
+from deferit._core.recorder import PIECE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+IN_MEMORY = 1024**2
+"""Bytes of a body that are held in memory; starlette's and werkzeug's form parsers spool at 1 MiB and 500 KiB."""
+
+
+class Spool:
+    """A body on its way to the application, kept in case a marked handler is reached."""
+
+    def __init__(self, limit: float, is_worth_a_file: Callable[[], bool]) -> None:
+        """Keep up to ``limit`` bytes; a longer body passes by, but cannot be captured any more.
+
+        ``is_worth_a_file`` is asked once, when a body becomes too large for memory.
+        """
+        self._limit = limit
+        self._is_worth_a_file = is_worth_a_file
+        self._parts: deque[bytes] = deque()
+        self._file: IO[bytes] | None = None
+        self._length = 0
+        self._is_dropped = False
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether some of the body was let go though it is not too large, so that it cannot be captured."""
+        return self._is_dropped and self._length <= self._limit
+
+    def keep(self, data: bytes) -> None:
+        """Take note of a part that passes by."""
+        self._length += len(data)
+        if self._is_dropped:
+            return
+        if self._length <= IN_MEMORY:
+            self._parts.append(data)
+        elif self._length > self._limit or not (self._file or self._is_worth_a_file()):
+            self._is_dropped = True
+            self.close()
+        else:
+            self._to_file(data)
+
+    def check(self) -> None:
+        """Check that what has passed by so far is not too large to be captured.
+
+        Raises:
+            RequestTooLarge: it is longer than the limit.
+        """
+        if self._length > self._limit:
+            raise RequestTooLarge(self._limit)
+
+    def leading(self) -> Iterator[bytes]:
+        """Yield all of the body in full pieces, but for the last one."""
+        self._rewind()
+        for _ in range((self._length - 1) // PIECE):
+            yield self._read()
+
+    def last(self) -> bytes:
+        """Return the last piece, after all of `leading`; it may be empty."""
+        return self._read()
+
+    def close(self) -> None:
+        """Let go of what was kept; idempotent."""
+        self._parts.clear()
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _to_file(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = TemporaryFile(prefix="deferit-")  # noqa: SIM115  closed by close
+            self._file.writelines(self._parts)
+            self._parts.clear()
+        self._file.write(data)
+
+    def _rewind(self) -> None:
+        if self._file is None and self._length > PIECE:
+            self._file = BytesIO(b"".join(self._parts))
+        if self._file:
+            self._file.seek(0)
+
+    def _read(self) -> bytes:
+        return self._file.read(PIECE) if self._file else b"".join(self._parts)

@@ -1,0 +1,309 @@
+"""Runs jobs in this process: begins and ends their runs, keeps their leases, and takes jobs that wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from deferit._committer import returned
+from deferit._core.commands import Claim, Claimed, Create, Finish, Release, Renew, Report, Sweep
+from deferit._core.flow import ShuttingDown
+from deferit._core.job import Failure, Job, Status
+from deferit._core.outcome import outcome
+from deferit._log import log, log_exception, log_new
+from deferit._loops import current_loop
+from deferit._records import decode_captured
+from deferit._runs import Run
+from deferit._signals import AsyncSignal
+from deferit.exceptions import JobNotFound, LeaseLost, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from deferit._ledger import Ledger
+    from deferit._runs import Replayer
+    from deferit.executors.base import Executor
+    from deferit.options import Options
+
+CLAIM_INTERVAL = 1.0
+"""Seconds after which waiting jobs are looked for without being told of any: some become due by the clock alone."""
+
+STOP_PATIENCE = 1.0
+"""Seconds that a cancel waits to see a task end, before it says no more than ``asked to stop``."""
+
+
+class Worker:
+    """Has the jobs of one application run by an executor, so many at once."""
+
+    def __init__(
+        self,
+        options: Options,
+        ledger: Ledger,
+        executor: Executor,
+        replayer: Replayer,
+        wake_keeper: Callable[[], object],
+    ) -> None:
+        self.ledger = ledger
+        self.replayer = replayer
+        self.max_result = options.max_result
+        self._wake_keeper = wake_keeper
+        self._application = options.application
+        self._executor = executor
+        self._lease = options.lease
+        self._grace = options.grace
+        self._slots = _Slots(options.concurrency)
+        self._runs: dict[str, Run] = {}
+        self._carried: dict[str, Mapping[str, Any]] = {}
+        self._backend = "asyncio"
+        self._has_backlog = True
+        self._claim_at = 0.0
+        self._is_closing = False
+
+    def close(self) -> None:
+        """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
+        self._is_closing = True
+        deadline = time.monotonic() + self._grace
+        for run in list(self._runs.values()):
+            run.over.wait(max(0.0, deadline - time.monotonic()))
+        for run in list(self._runs.values()):
+            self._stop_run(run)
+            self.ledger.submit(Release(run.id, run.attempt, self.ledger.now()))
+
+    # --- a job's life here -------------------------------------------------------------------------------------------
+
+    def create(self, create: Create, carried: Mapping[str, Any]) -> Job:
+        """Make a job durable, and begin it if there is a slot.
+
+        ``carried`` is what its captured request has by reference, for as long as the job may begin in this process.
+
+        Raises:
+            ShuttingDown: this process takes no more jobs.
+            StoreUnavailable: the job could not be made durable, and does not exist.
+        """
+        create = self._at_once(create, carried)
+        result = self.ledger.outcome(create)
+        run = self._created(create, result)
+        if run:
+            self._executor.submit(run)
+        return cast("Job", returned(result))
+
+    async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
+        """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
+        self._backend = current_loop().backend
+        create = self._at_once(create, carried)
+        result = await self.ledger.aoutcome(create, partial(self._go_on_without, create))
+        run = self._created(create, result)
+        if run:
+            await self._executor.asubmit(run)
+        return cast("Job", returned(result))
+
+    def _at_once(self, create: Create, carried: Mapping[str, Any]) -> Create:
+        """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it."""
+        if self._is_closing:
+            raise ShuttingDown
+        if carried:
+            self._carried[create.job.id] = carried
+        if self._has_backlog or not self._slots.take():
+            return create
+        now = self.ledger.now()
+        return replace(create, job=create.job.claimed(now), lease_until=now + self._lease)
+
+    def _created(self, create: Create, result: object) -> Run | None:
+        """Take note of a new job, or of why there is none; return its run if it begins here and now."""
+        is_ours = create.lease_until is not None
+        if isinstance(result, Exception):
+            self._carried.pop(create.job.id, None)
+            self._slots.give(int(is_ours))
+            return None
+        log_new(create.job)
+        if is_ours:
+            return self._begin(Claimed(create.job, create.request))
+        self._has_backlog = True
+        self._wake_keeper()
+        return None
+
+    def _go_on_without(self, create: Create, result: object) -> None:
+        """Begin a job whose submitter has gone while it was committed."""
+        run = self._created(create, result)
+        if run:
+            self._executor.submit(run)
+
+    def _begin(self, claimed: Claimed) -> Run | None:
+        """Return the run of a claimed job, for which a slot was taken."""
+        job = claimed.job
+        carried = self._carried.pop(job.id, {})
+        try:
+            captured = decode_captured(claimed.request)
+        except ValueError as exc:
+            self._slots.give()
+            error = Failure("route-gone", f"The captured request cannot be read: {exc}.")
+            self.ledger.submit(Finish(job.id, job.attempt, self.ledger.now(), None, error))
+            return None
+        run = Run(self, job, captured, carried, self._backend)
+        self._runs[job.id] = run
+        return run
+
+    def ended(self, run: Run, escaped: BaseException | None) -> None:
+        """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
+        if not run.canceled and not isinstance(escaped, LeaseLost):
+            end = outcome(run.recorder, escaped, run.raised)
+            if end.error and end.error.code == "handler-exception":
+                log_exception(run, run.route, escaped or run.raised)
+            now = self.ledger.now()
+            self.ledger.submit(Finish(run.id, run.attempt, now, end.result, end.error, end.body))
+        self._leave(run)
+
+    def broken_off(self, run: Run) -> None:
+        """Give back the job of a run whose task was canceled: by a client, or because its loop ends."""
+        if not run.canceled:
+            self.ledger.submit(Release(run.id, run.attempt, self.ledger.now()))
+        self._leave(run)
+
+    def _leave(self, run: Run) -> None:
+        self._runs.pop(run.id, None)
+        self._slots.give()
+        run.over.set()
+        self.ledger.signals.notify(run.id)
+        if self._has_backlog:
+            self._wake_keeper()
+
+    def report(self, run: Run, percent: int | None, message: str | None) -> None:
+        """Write what a handler reports; one whose job is not its own any more is told to stop."""
+        report = Report(run.id, run.attempt, self.ledger.now(), percent, message)
+        self.ledger.submit(report, partial(self._reported, run))
+
+    def _reported(self, run: Run, result: object) -> None:
+        if isinstance(result, LeaseLost):
+            self._stop_run(run)
+        elif isinstance(result, Job):
+            self.ledger.signals.notify(result.id)
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    def stop(self, job: Job) -> str:
+        """Tell a running job to stop; return what is guaranteed of it: ``stopped`` or ``asked to stop``."""
+        run = self._stoppable(job)
+        return _guarantee(run is not None and run.over.wait(STOP_PATIENCE))
+
+    async def astop(self, job: Job) -> str:
+        """Same as `stop`, but awaits the end of the run."""
+        signal = AsyncSignal()
+        with self.ledger.signals.watching(job.id, signal.set):
+            run = self._stoppable(job)
+            if run and not run.over.is_set():
+                await signal.wait(STOP_PATIENCE)
+        return _guarantee(run is not None and run.over.is_set())
+
+    def _stoppable(self, job: Job) -> Run | None:
+        """Tell the run of a job to stop; return it if it runs here and can be stopped."""
+        run = self._runs.get(job.id)
+        if run is None or run.attempt != job.attempt:
+            return None
+        self._stop_run(run)
+        return run if self._executor.can_stop else None
+
+    def _stop_run(self, run: Run | None) -> None:
+        if run:
+            run.cancel()
+            self._executor.stop(run)
+
+    # --- the keeper's duties -----------------------------------------------------------------------------------------
+
+    def recheck(self, job_ids: Iterable[str]) -> None:
+        """Stop runs whose jobs were canceled, or taken over, by another process; look for jobs that wait."""
+        self._claim_at = 0.0
+        for run in [self._runs[job_id] for job_id in job_ids if job_id in self._runs]:
+            if not self._still_has(run):
+                self._stop_run(run)
+
+    def _still_has(self, run: Run) -> bool:
+        try:
+            job = self.ledger.get(run.id)
+        except JobNotFound:
+            return False
+        return job.status is Status.RUNNING and job.attempt == run.attempt
+
+    def write_reports(self) -> None:
+        """Write what handlers reported while it was too early."""
+        for run in list(self._runs.values()):
+            run.write_report()
+
+    def claim(self) -> None:
+        """Take jobs that wait for the slots that are free."""
+        now = time.monotonic()
+        if self._is_closing or not (self._has_backlog or now >= self._claim_at):
+            return
+        self._claim_at = now + CLAIM_INTERVAL
+        slots = self._slots.take_all()
+        if slots:
+            for claimed in self._claimed(slots):
+                log(claimed.job)
+                self.ledger.signals.notify(claimed.job.id)
+                run = self._begin(claimed)
+                if run:
+                    self._executor.submit(run)
+
+    def _claimed(self, slots: int) -> tuple[Claimed, ...]:
+        """Claim jobs for slots that were taken; give back those that are too many."""
+        self._has_backlog = False
+        now = self.ledger.now()
+        claim = Claim(self._application, now, now + self._lease, slots)
+        try:
+            claimed = cast("tuple[Claimed, ...]", self.ledger.execute(claim))
+        except StoreUnavailable:
+            self._slots.give(slots)
+            self._has_backlog = True
+            raise
+        self._slots.give(slots - len(claimed))
+        self._has_backlog |= len(claimed) == slots
+        return claimed
+
+    def renew(self) -> None:
+        """Keep the leases of what runs; stop what has lost its own."""
+        leases = tuple((run.id, run.attempt) for run in list(self._runs.values()))
+        if not leases:
+            return
+        lost = self.ledger.execute(Renew(leases, self.ledger.now() + self._lease))
+        for job_id, _ in cast("tuple[tuple[str, int], ...]", lost):
+            self._stop_run(self._runs.get(job_id))
+
+    def sweep(self) -> None:
+        """Take jobs from lost workers, and drop what has expired."""
+        swept = cast("tuple[Job, ...]", self.ledger.execute(Sweep(self.ledger.now())))
+        for job in swept:
+            log(job)
+            self.ledger.signals.notify(job.id)
+        self._has_backlog |= any(job.status is Status.ACCEPTED for job in swept)
+
+
+class _Slots:
+    """How many more jobs may run."""
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free = count
+
+    def take(self) -> bool:
+        """Take one; False if none is free."""
+        with self._lock:
+            is_free = self._free > 0
+            self._free -= is_free
+            return is_free
+
+    def take_all(self) -> int:
+        """Take all that are free; return how many."""
+        with self._lock:
+            taken, self._free = self._free, 0
+            return taken
+
+    def give(self, count: int = 1) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._free += count
+
+
+def _guarantee(is_stopped: bool) -> str:  # noqa: FBT001  one question, one answer
+    return "stopped" if is_stopped else "asked to stop"

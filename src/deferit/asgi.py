@@ -1,0 +1,405 @@
+"""`ASGIMiddleware`: between ASGI's scope, receive and send and the flows of the core."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+from werkzeug.datastructures import Headers
+
+from deferit._core.commands import Append, Load
+from deferit._core.flow import Capture, ClientGone, Effect, adrive, answer, submit, target
+from deferit._core.http import Request, Response, StoredBody, merged
+from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._runs import Replayer
+from deferit.context import current
+from deferit.exceptions import StoreUnavailable
+from deferit.executors.event_loop import EventLoopExecutor
+from deferit.marks import mark_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from deferit._core.flow import Submission, Target
+    from deferit._core.http import Pairs
+    from deferit._runs import Run
+    from deferit.executors.base import Executor
+
+OF_THE_PROCESS = ("app", "router")
+"""Entries of a scope that belong to this process's application: a replay gets those of the process it runs in."""
+
+NOT_CAPTURED = frozenset({*OF_THE_PROCESS, "state", "extensions", "headers"})
+"""Entries of a scope that are left out of a capture, or are captured in their own way."""
+
+BODILESS = frozenset({204, 304})
+
+
+class ASGIMiddleware(Middleware):
+    """Wraps an ASGI application, so that its marked handlers and configured routes are deferred.
+
+    ``app.add_middleware(ASGIMiddleware, **options)`` or ``app = ASGIMiddleware(app, **options)``; for the options see
+    `deferit.options.Options`.
+
+    Raises:
+        OptionError: an option that cannot be used; the text says what to write instead.
+    """
+
+    interface = "asgi"
+
+    def __init__(self, app: ASGIApp, **options: Any) -> None:
+        super().__init__(options)
+        self.app = app
+        self.local = _Local()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    # --- the way of a request ----------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = _route_path(scope)
+        mounted = target(path, self._prefix) if path.startswith(self._mounted) else None
+        if mounted:
+            await self._answer(mounted, scope, send)
+            return
+        passage = _ASGIPassage(self, scope, receive, send)
+        route = self._routes.find(scope["method"], path) if self._routes else None
+        submission = self.configured(passage.request(), route) if route else None
+        if submission is None:
+            submission = await self._pass_on(passage, scope, is_deferrable=route is not None)
+        if submission:
+            await self._submit(submission, passage)
+
+    async def _answer(self, mounted: Target, scope: Scope, send: Send) -> None:
+        """Answer for a mounted route."""
+        visit = self.visit(_request(scope))
+        response = await adrive(answer(visit, mounted), self.engine.aperform)
+        await self._send(response, visit.request.method, send)
+
+    async def _pass_on(
+        self, passage: _ASGIPassage, scope: Scope, *, is_deferrable: bool
+    ) -> Submission | None:
+        """Pass a request on to the application; return a submission if it reached a handler that is deferred."""
+        passage.is_deferrable = is_deferrable
+        token = current.set(passage)
+        try:
+            await self.app(scope, passage.receive, passage.send)
+        finally:
+            current.reset(token)
+            if not passage.is_placeholder:
+                passage.spool.close()
+        return passage.submission()
+
+    async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
+        """Have a request become a job, and answer."""
+
+        async def perform(effect: Effect) -> object:
+            if isinstance(effect, Capture):
+                return await passage.capture(effect.job_id)
+            return await self.engine.aperform(effect)
+
+        self.local.remember(passage.scope)
+        try:
+            response = await adrive(submit(submission), perform)
+        except ClientGone:
+            return
+        finally:
+            passage.spool.close()
+        await self._send(response, submission.visit.request.method, passage.outer_send)
+
+    async def _send(self, response: Response, method: str, send: Send) -> None:
+        if method == "HEAD":
+            await send(_response_start(response))
+            await send({"type": "http.response.body", "body": b""})
+            return
+        piece = await self._piece(response.body, 0)
+        await send(_response_start(response))
+        for index in range(1, _count(response.body)):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            piece = await self._piece(response.body, index)
+        await send({"type": "http.response.body", "body": piece})
+
+    async def _piece(self, body: bytes | StoredBody, index: int) -> bytes:
+        if isinstance(body, bytes):
+            return body
+        piece = await self.engine.aperform(Load(body.job_id, body.attempt, index))
+        assert isinstance(piece, bytes)
+        return piece
+
+    # --- the life of the process -------------------------------------------------------------------------------------
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start with the server and end with it, around the application's own lifespan."""
+        self.local.remember(scope)
+        message = await receive()
+        try:
+            await anyio.to_thread.run_sync(self.engine.start)
+        except StoreUnavailable as exc:
+            await send({"type": "lifespan.startup.failed", "message": str(exc)})
+            return
+        lifespan = _Lifespan(self, message, receive, send)
+        async with self.engine.executor.serving():
+            await lifespan.run(scope)
+        lifespan.reraise()
+
+    def _own_executor(self) -> Executor:
+        return EventLoopExecutor()
+
+    def _replayer(self) -> Replayer:
+        return _ASGIReplayer(self)
+
+
+class _Local:
+    """What a replay needs that no captured request of another process can bring: the application and its state."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+        self.state: Mapping[str, Any] = {}
+
+    def remember(self, scope: Scope) -> None:
+        """Take it from a scope of this process."""
+        for name in OF_THE_PROCESS:
+            if name in scope:
+                self.entries[name] = scope[name]
+        if scope["type"] == "lifespan":
+            self.state = scope.get("state", {})
+
+
+class _ASGIPassage(Passage):
+    """A request on its way through an ASGI application and back."""
+
+    def __init__(
+        self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        super().__init__(middleware)
+        self.scope = _copied(scope)
+        self._inner_scope = scope
+        self.outer_send = send
+        self._local = middleware.local
+        self._outer_receive = receive
+        self._has_body_ended = False
+
+    def request(self) -> Request:
+        return _request(self.scope)
+
+    def may_reach_a_mark(self) -> bool:
+        """Ask the routing, if it is done: Starlette and FastAPI leave the endpoint in the scope."""
+        endpoint = self._inner_scope.get("endpoint")
+        if inspect.isclass(endpoint):
+            endpoint = getattr(endpoint, self.scope["method"].lower(), None)
+        is_known = inspect.isfunction(endpoint) or inspect.ismethod(endpoint)
+        return not is_known or mark_of(endpoint) is not None
+
+    async def receive(self) -> Message:
+        """Pass on what the application asks for, and keep it in case the request is deferred."""
+        message = await self._outer_receive()
+        if message["type"] == "http.request":
+            self.spool.keep(message.get("body", b""))
+            self._has_body_ended = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application answers, unless it is the placeholder of a marked handler."""
+        if message["type"] == "http.response.start" and self.is_deferrable:
+            headers = _as_text(message.get("headers", ()))
+            self.answers(message["status"], headers)
+            message = {**message, "headers": _as_bytes(merged(headers, "Vary", ("Prefer",)))}
+        if not self.is_placeholder:
+            await self.outer_send(message)
+
+    async def capture(self, job_id: str) -> bytes:
+        """Take the rest of the body, store what is long of it, and return the captured request.
+
+        Raises:
+            RequestTooLarge: the body is longer than the option ``max_body``.
+            ClientGone: the client went away before all of it was there.
+        """
+        while not self._has_body_ended:
+            self.spool.check()
+            if (await self.receive())["type"] == "http.disconnect":
+                raise ClientGone
+        self.spool.check()
+        chunks = 0
+        for piece in self.spool.leading():
+            await self.middleware.engine.aperform(Append(job_id, 0, chunks, piece))
+            chunks += 1
+        return self.captured(job_id, *self._entries(), chunks)
+
+    def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the entries of the scope that can be stored, and those that are carried by reference."""
+        stored, carried = split(self.scope, NOT_CAPTURED)
+        stored["headers"] = [
+            pair
+            for pair in self.scope["headers"]
+            if not is_of_the_submitter(pair[0].decode("latin-1"))
+        ]
+        stored["state"], state = split(self.scope.get("state") or {}, ())
+        own = self._local.state
+        state = {name: value for name, value in state.items() if own.get(name) is not value}
+        return stored, {**carried, "state": state} if state else carried
+
+
+class _ASGIReplayer(Replayer):
+    """Plays captured requests to an ASGI application."""
+
+    def __init__(self, middleware: ASGIMiddleware) -> None:
+        self._app = middleware.app
+        self._local = middleware.local
+
+    def replay(self, run: Run) -> None:
+        """Play it in an event loop of this thread's own."""
+        anyio.run(partial(self.areplay, run), backend=run.backend)
+
+    async def areplay(self, run: Run) -> None:
+        pieces = run.abody()
+        is_body_over = False
+
+        async def receive() -> Message:
+            nonlocal is_body_over
+            if is_body_over:
+                await anyio.sleep_forever()
+            piece = await anext(pieces, None)
+            is_body_over = piece is None
+            return {"type": "http.request", "body": piece or b"", "more_body": not is_body_over}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                run.recorder.start(message["status"], _as_text(message.get("headers", ())))
+            elif message["type"] == "http.response.body":
+                await run.awrite(message.get("body", b""))
+                if not message.get("more_body", False):
+                    run.recorder.end()
+
+        await self._app(self._scope(run), receive, send)
+
+    def _scope(self, run: Run) -> Scope:
+        scope: Scope = dict(run.captured.scope)
+        scope["headers"] = [(name, value) for name, value in scope["headers"]]
+        for name in ("client", "server"):
+            if scope.get(name) is not None:
+                scope[name] = tuple(scope[name])
+        carried = dict(run.carried)
+        scope["state"] = {**self._local.state, **scope["state"], **carried.pop("state", {})}
+        return {**scope, **self._local.entries, **carried}
+
+
+class _Lifespan:
+    """The application's lifespan inside the middleware's; an application that knows none needs not."""
+
+    def __init__(
+        self, middleware: ASGIMiddleware, startup: Message, receive: Receive, send: Send
+    ) -> None:
+        self._middleware = middleware
+        self._startup: Message | None = startup
+        self._receive = receive
+        self._send = send
+        self._has_answered = False
+        self._raised: Exception | None = None
+
+    async def run(self, scope: Scope) -> None:
+        """Run the application's lifespan to its end, or stand in for one."""
+        try:
+            await self._middleware.app(scope, self.receive, self.send)
+        except Exception as exc:  # noqa: BLE001  it goes on to the server in `reraise`
+            self._raised = exc
+        if not self._has_answered:
+            await self._stand_in()
+
+    def reraise(self) -> None:
+        """Raise what the application raised, unless that only said that it knows no lifespan."""
+        if self._raised is not None:
+            raise self._raised
+
+    async def receive(self) -> Message:
+        """Pass on what the server says; running jobs end before the application hears of the shutdown."""
+        if self._startup is not None:
+            message, self._startup = self._startup, None
+            return message
+        message = await self._receive()
+        await anyio.to_thread.run_sync(self._middleware.close)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application answers."""
+        self._has_answered = True
+        await self._send(message)
+
+    async def _stand_in(self) -> None:
+        """Answer for an application that raised at once, as the ASGI specification lets it if it knows no lifespan."""
+        self._raised = None
+        await self._send({"type": "lifespan.startup.complete"})
+        await self._receive()
+        await anyio.to_thread.run_sync(self._middleware.close)
+        await self._send({"type": "lifespan.shutdown.complete"})
+
+
+def _copied(scope: Scope) -> Scope:
+    """Return a scope as it is now, before the application leaves its own things in it."""
+    copy = dict(scope)
+    if "state" in copy:
+        copy["state"] = dict(copy["state"])
+    return copy
+
+
+def _route_path(scope: Scope) -> str:
+    """Return the path behind the application's root, which ASGI servers put in front of it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
+        return path[len(root) :]
+    return path
+
+
+def _request(scope: Scope) -> Request:
+    headers = Headers(_as_text(scope["headers"]))
+    query = scope.get("query_string", b"").decode("latin-1")
+    return Request(
+        method=scope["method"],
+        path=_route_path(scope),
+        query=query,
+        headers=headers,
+        scope=scope,
+        root_url=_root_url(scope, headers.get("Host")),
+    )
+
+
+def _root_url(scope: Scope, host: str | None) -> str:
+    if host is None:
+        name, port = scope.get("server") or ("localhost", None)
+        host = f"{name}:{port}" if port else str(name)
+    root = quote(scope.get("root_path", "").rstrip("/"))
+    return f"{scope.get('scheme', 'http')}://{host}{root}"
+
+
+def _response_start(response: Response) -> Message:
+    headers = [(name.lower(), value) for name, value in _as_bytes(response.headers)]
+    if response.status not in BODILESS:
+        headers.append((b"content-length", str(_length(response.body)).encode()))
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
+
+
+def _length(body: bytes | StoredBody) -> int:
+    return body.length if isinstance(body, StoredBody) else len(body)
+
+
+def _count(body: bytes | StoredBody) -> int:
+    return body.chunks if isinstance(body, StoredBody) else 1
+
+
+def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+
+
+def _as_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -1,0 +1,75 @@
+"""What can go wrong, as one tree.
+
+DeferitError
+├── OptionError              an option, a mark or a route cannot be used
+├── JobCanceled              raised inside a handler: its job was canceled
+├── InvalidTransition        a job cannot go from this status to that
+└── StoreError
+    ├── StoreUnavailable     the store cannot be opened, read or written now
+    ├── JobNotFound          no job has this id
+    ├── JobExists            a job has this id already
+    └── LeaseLost            somebody else has the job now, or nobody has
+
+Every exception keeps its arguments in ``args``, so that it survives pickling on its way out of another process,
+and speaks in ``__str__``.
+"""
+
+
+class DeferitError(Exception):
+    """The root of all that deferit raises."""
+
+
+class OptionError(DeferitError, ValueError):
+    """An option, a mark or a route cannot be used; the text says what to write instead."""
+
+
+class JobCanceled(DeferitError):
+    """The running job was canceled; let it pass, so that the handler ends.
+
+    Raised by ``progress``, ``track`` and ``current_job().check()``. The argument is the job's id.
+    """
+
+    def __str__(self) -> str:
+        return f"job {self.args[0]} was canceled"
+
+
+class InvalidTransition(DeferitError):
+    """A job cannot change from the first status to the second."""
+
+    def __str__(self) -> str:
+        before, after = self.args
+        return f"a job that is {before} cannot become {after}"
+
+
+class StoreError(DeferitError):
+    """A store could not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be opened, read or written now. Arguments: the store's URL, the reason."""
+
+    def __str__(self) -> str:
+        url, reason = self.args
+        return f"the store {url} is not available: {reason}"
+
+
+class JobNotFound(StoreError):
+    """No job has this id."""
+
+    def __str__(self) -> str:
+        return f"there is no job {self.args[0]}"
+
+
+class JobExists(StoreError):
+    """A job has this id already."""
+
+    def __str__(self) -> str:
+        return f"there is a job {self.args[0]} already"
+
+
+class LeaseLost(StoreError):
+    """The job is not this attempt's any more. Arguments: the job's id, the attempt that asked."""
+
+    def __str__(self) -> str:
+        job_id, attempt = self.args
+        return f"attempt {attempt} of job {job_id} has lost its lease: the job was finished or taken over"

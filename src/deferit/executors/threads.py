@@ -1,0 +1,47 @@
+"""Runs handlers in threads of this process."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from deferit.executors.base import Executor
+
+if TYPE_CHECKING:
+    from deferit.executors.base import Work
+
+
+class ThreadExecutor(Executor):
+    """Runs handlers in daemon threads, which are kept for the next one.
+
+    They are daemons, unlike those of `concurrent.futures`, because a process that was asked to stop must not wait for
+    a handler longer than its grace; what was not finished then is given back to the store.
+    """
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, work: Work) -> None:
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._threads += 1
+                name = f"deferit-handler-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._queue.put(work)
+
+    def close(self) -> None:
+        with self._lock:
+            for _ in range(self._threads):
+                self._queue.put(None)
+
+    def _work(self) -> None:
+        while (work := self._queue.get()) is not None:
+            work.run()
+            with self._lock:
+                self._idle += 1

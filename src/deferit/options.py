@@ -1,0 +1,226 @@
+"""The options of a middleware: keywords, and an environment variable ``DEFERIT_<NAME>`` for each."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pkgutil import resolve_name
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from deferit._core.http import Request
+from deferit._core.policy import Defaults, Mode, Routes, mode, routes_from, seconds, unknown
+from deferit.exceptions import OptionError
+from deferit.executors.base import Executor
+from deferit.executors.inline import InlineExecutor
+from deferit.stores import store_from_url
+from deferit.stores.base import Store
+
+OwnerOf = Callable[[Request], str | None]
+
+PREFIX = "DEFERIT_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `ASGIMiddleware` and `WSGIMiddleware` take, checked and in their final types.
+
+    Args:
+        store: where jobs are kept: a URL or a `deferit.stores.base.Store`.
+        executor: where handlers run: None for this process's event loop or threads, ``inline`` for tests, or an
+            `deferit.executors.base.Executor`.
+        application: the name under which this application's jobs are kept, if several share one store.
+        routes: routes that are deferred without a mark, as ``["POST /reports", "GET /export/*"]`` or as a mapping of
+            such texts to their marks.
+        mode: when marked handlers are deferred: ``always``, or ``prefer`` (if the client asks for it).
+        wait: seconds to wait for the end before a 202 is answered.
+        max_wait: seconds for which ``Prefer: wait`` is honoured at the most.
+        prefix: the path under which monitors and results are mounted.
+        base_url: the application's public URL with any root path, without ``prefix``; None: as each request says.
+        owner: a function of the captured `Request` that returns to whom a job belongs, a text or None.
+        concurrency: how many jobs run at once in a process.
+        max_body: bytes of a deferred request's body at the most.
+        max_result: bytes of a handler's response at the most.
+        retention: seconds for which a finished job is kept.
+        lease: seconds after which a worker that gives no sign is taken for lost.
+        grace: seconds that running jobs are given to end when the process is asked to stop.
+        set_cookie: whether the result route replays the handler's ``Set-Cookie``.
+
+    Raises:
+        OptionError: a name or a value that cannot be used; the text says what to write instead.
+    """
+
+    store: Store = field(default="sqlite:///deferit.db")  # type: ignore[assignment]  # __post_init__ opens the URL
+    executor: Executor | None = None
+    application: str = "default"
+    routes: Routes = field(default=())  # type: ignore[assignment]  # __post_init__ reads the texts
+    mode: Mode = Mode.ALWAYS
+    wait: float = 0.0
+    max_wait: float = 30.0
+    prefix: str = "/jobs"
+    base_url: str | None = None
+    owner: OwnerOf | None = None
+    concurrency: int = 8
+    max_body: float = 1024**3
+    max_result: float = 1024**3
+    retention: float = 86_400.0
+    lease: float = 15.0
+    grace: float = 10.0
+    set_cookie: bool = False
+
+    def __post_init__(self) -> None:
+        for name, read in _READERS.items():
+            object.__setattr__(self, name, read(name, getattr(self, name)))
+
+    @property
+    def defaults(self) -> Defaults:
+        """What applies where a mark says nothing."""
+        return Defaults(self.mode, self.wait, self.max_wait, self.retention)
+
+
+def options_from(keywords: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Options:
+    """Return the options that keywords and the environment give; a keyword wins.
+
+    Raises:
+        OptionError: a name or a value that cannot be used.
+    """
+    known = [option.name for option in fields(Options)]
+    for name in keywords:
+        if name not in known:
+            raise OptionError(unknown("option", name, known))
+    given: dict[str, Any] = {
+        name: environ[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in environ
+    }
+    options = Options(**{**given, **keywords})
+    options.store.check()
+    return options
+
+
+def _store(_name: str, value: object) -> Store:
+    if isinstance(value, Store):
+        return value
+    if isinstance(value, str):
+        return store_from_url(value)
+    msg = f"store={value!r} is neither a URL like 'sqlite:///jobs.db' nor a store"
+    raise OptionError(msg)
+
+
+def _executor(_name: str, value: object) -> Executor | None:
+    if value is None or isinstance(value, Executor):
+        return value
+    if value == "inline":
+        return InlineExecutor()
+    msg = f"executor={value!r} is neither None (handlers run in this process), 'inline' nor an executor"
+    raise OptionError(msg)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        msg = f"{name}={value!r} is not a name: write a short text"
+        raise OptionError(msg)
+    return value
+
+
+def _routes(_name: str, value: object) -> Routes:
+    return value if isinstance(value, Routes) else routes_from(value)
+
+
+def _mode(_name: str, value: object) -> Mode:
+    return mode(value)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            msg = f"{PREFIX}{name.upper()}={value!r} is not a number"
+            raise OptionError(msg) from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{name}={value!r} is not a number"
+        raise OptionError(msg)
+    return value
+
+
+def _seconds(name: str, value: object) -> float:
+    number = _number(name, value)
+    seconds(name, number)
+    return float(number)
+
+
+def _positive_seconds(name: str, value: object) -> float:
+    number = _seconds(name, value)
+    if number < 1:
+        msg = f"{name}={value!r} is too short: write one second or more"
+        raise OptionError(msg)
+    return number
+
+
+def _count(name: str, value: object) -> int:
+    number = _number(name, value)
+    if not math.isfinite(number) or number != int(number) or number < 1:
+        msg = f"{name}={value!r} is not a whole number of at least 1"
+        raise OptionError(msg)
+    return int(number)
+
+
+def _flag(name: str, value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    found = value if isinstance(value, bool) else words.get(str(value).lower())
+    if found is None:
+        msg = f"{name}={value!r} is neither true nor false"
+        raise OptionError(msg)
+    return found
+
+
+def _path(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or not value.strip("/"):
+        msg = f"{name}={value!r} is not a path such as '/jobs'"
+        raise OptionError(msg)
+    return value.rstrip("/")
+
+
+def _url(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.query:
+        msg = f"{name}={value!r} is not the application's URL; write for example 'https://example.com/api'"
+        raise OptionError(msg)
+    return parts.geturl().rstrip("/")
+
+
+def _owner(name: str, value: object) -> OwnerOf | None:
+    if isinstance(value, str):
+        try:
+            value = resolve_name(value)
+        except (ImportError, AttributeError, ValueError) as exc:
+            msg = f"{name}={value!r} cannot be imported ({exc}); write 'package.module:function'"
+            raise OptionError(msg) from exc
+    if value is not None and not callable(value):
+        msg = f"{name}={value!r} is not a function of the request that returns a text or None"
+        raise OptionError(msg)
+    return cast("OwnerOf | None", value)
+
+
+_READERS: dict[str, Callable[[str, Any], object]] = {
+    "store": _store,
+    "executor": _executor,
+    "application": _text,
+    "routes": _routes,
+    "mode": _mode,
+    "wait": _seconds,
+    "max_wait": _seconds,
+    "prefix": _path,
+    "base_url": _url,
+    "owner": _owner,
+    "concurrency": _count,
+    "max_body": _count,
+    "max_result": _count,
+    "retention": _positive_seconds,
+    "lease": _positive_seconds,
+    "grace": _seconds,
+    "set_cookie": _flag,
+}

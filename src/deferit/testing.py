@@ -1,0 +1,944 @@
+# ruff: noqa: PLR2004  a test's name is its sentence; 202 is clearer than a name for it
+"""What a store of your own must keep: a test class to inherit, and a comparison with the store in memory.
+
+    class TestMyStore(StoreContract):
+        def make_store(self, folder):
+            return opened(MyStore(f"mine://{folder}"))
+
+    class MyComparison(StoreComparison):
+        def make_store(self):
+            return opened(MyStore("mine://"))
+
+    TestMyComparison = MyComparison.TestCase
+
+All instants are in the commands, so nothing here waits for a clock.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+try:
+    import pytest
+    from hypothesis import strategies as st
+    from hypothesis.stateful import RuleBasedStateMachine, rule
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError(f"deferit.testing needs {exc.name}: pip install {exc.name}") from exc
+
+from deferit._core.commands import (
+    ORPHANED,
+    Append,
+    Cancel,
+    Changed,
+    Changes,
+    Claim,
+    Claimed,
+    Create,
+    Finish,
+    Get,
+    Load,
+    Position,
+    Purge,
+    Release,
+    Renew,
+    Report,
+    Sweep,
+)
+from deferit._core.ids import RANDOM_BYTES, make_id
+from deferit._core.job import TOMBSTONE, Failure, Job, Result, Status
+from deferit.exceptions import JobExists, JobNotFound, LeaseLost
+from deferit.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from deferit._core.commands import Command, Query
+    from deferit.stores.base import Store
+
+NOON = 1_800_000_000.0
+"""When the tests begin."""
+
+LEASE = NOON + 15
+TTL = 3600.0
+REQUEST = b"a captured request"
+LONG = bytes(range(256)) * 1024
+"""A quarter of a megabyte."""
+
+
+def a_job(number: int = 0, **changes: Any) -> Job:
+    """Return a job that waits since noon; each number has its id, in their order."""
+    fields: dict[str, Any] = {
+        "id": make_id(NOON + number, number.to_bytes(RANDOM_BYTES)),
+        "application": "shop",
+        "route": "POST /reports",
+        "method": "POST",
+        "created_at": NOON,
+        "updated_at": NOON,
+        "due_at": NOON,
+        "ttl": TTL,
+        "owner": "ada",
+    }
+    return Job(**fields | changes)
+
+
+def a_result(chunks: int = 1, length: int = 5) -> Result:
+    """Return the head of a response."""
+    return Result(200, (("X-Part", "a"), ("X-Part", "b")), length, chunks, '"tag"')
+
+
+def ask(store: Store, command: Command) -> Any:
+    """Execute one command; return its result or raise its exception."""
+    (answer,) = store.execute([command])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def waiting(store: Store, number: int = 0, **changes: Any) -> Job:
+    """Return a new job that waits."""
+    job: Job = ask(store, Create(a_job(number, **changes), REQUEST))
+    return job
+
+
+def running(store: Store, number: int = 0, **changes: Any) -> Job:
+    """Return a new job that its first attempt runs, until `LEASE`."""
+    job: Job = ask(store, Create(a_job(number, **changes).claimed(NOON), REQUEST, LEASE))
+    return job
+
+
+def finished(store: Store, number: int = 0, body: bytes = b"hello", **changes: Any) -> Job:
+    """Return a new job that has succeeded at noon, with a body in one piece."""
+    return finish(store, running(store, number, **changes), body)
+
+
+def finish(store: Store, job: Job, body: bytes, chunks: int = 1) -> Job:
+    """Let the running attempt of a job succeed at noon."""
+    result = a_result(chunks, len(body))
+    done: Job = ask(store, Finish(job.id, job.attempt, NOON, result, None, body))
+    return done
+
+
+def is_gone(store: Store, query: Query) -> bool:
+    """Whether a query meets `JobNotFound`."""
+    try:
+        store.read(query)
+    except JobNotFound:
+        return True
+    return False
+
+
+class StoreContract:
+    """Tests the contract of `Store`; inherit from it and say how a store is made."""
+
+    @abstractmethod
+    def make_store(self, folder: Path) -> Store:
+        """Return an empty store, opened; ``folder`` is an empty directory for it."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        """Give a test its store."""
+        store = self.make_store(tmp_path)
+        yield store
+        store.close()
+
+    # --- batches ---
+
+    def test_an_empty_batch_has_no_answers(self, store: Store) -> None:
+        assert store.execute([]) == []
+
+    def test_answers_come_in_the_order_of_the_commands(self, store: Store) -> None:
+        first, second = a_job(1), a_job(2)
+
+        answers = store.execute([Create(second, REQUEST), Create(first, REQUEST)])
+
+        assert answers == [second, first]
+
+    def test_a_command_sees_what_those_before_it_did(self, store: Store) -> None:
+        job = a_job()
+
+        answers = store.execute(
+            [
+                Create(job, REQUEST),
+                Claim("shop", NOON, LEASE, 1),
+                Finish(job.id, 1, NOON + 1, a_result(), None, b"hello"),
+                Finish(job.id, 1, NOON + 2, a_result(), None, b"again"),
+            ]
+        )
+
+        assert isinstance(answers[2], Job)
+        assert isinstance(answers[3], LeaseLost)
+        assert store.read(Load(job.id, 1, 0)) == b"hello"
+
+    def test_a_failed_command_leaves_the_others_of_its_batch_alone(self, store: Store) -> None:
+        known = waiting(store, 1)
+
+        answers = store.execute(
+            [
+                Create(a_job(2), REQUEST),
+                Create(known, b"another"),
+                Report("job_nobody", 1, NOON, 5, None),
+                Create(a_job(3), REQUEST),
+            ]
+        )
+
+        assert [type(answer) for answer in answers] == [Job, JobExists, JobNotFound, Job]
+        assert store.read(Get(a_job(2).id)) == a_job(2)
+        assert store.read(Get(a_job(3).id)) == a_job(3)
+
+    def test_what_cannot_be_written_is_the_answer_of_its_command_alone(self, store: Store) -> None:
+        unwritable = a_job(1, owner="\ud800")
+
+        answers = store.execute([Create(unwritable, REQUEST), Create(a_job(2), REQUEST)])
+
+        assert answers[1] == a_job(2)
+        if isinstance(answers[0], Exception):  # a store in memory writes nothing
+            assert is_gone(store, Get(unwritable.id))
+
+    def test_every_thread_reads_what_was_executed(self, store: Store) -> None:
+        job = running(store)
+        reports = [Report(job.id, 1, NOON + n, n, None) for n in range(1, 100)]
+
+        def follow() -> list[int]:
+            seen = [job.revision]
+            while seen[-1] < job.revision + len(reports):
+                seen.append(_job(store, job.id).revision)
+            return seen
+
+        with ThreadPoolExecutor(4) as pool:
+            followers = [pool.submit(follow) for _ in range(4)]
+            for report in reports:
+                reported = ask(store, report)
+                assert store.read(Get(job.id)) == reported
+
+            assert all(seen.result() == sorted(seen.result()) for seen in followers)
+
+    def test_what_was_executed_outlives_closing(self, store: Store) -> None:
+        job = finished(store)
+
+        store.close()
+        store.close()
+        store.open()
+
+        assert store.read(Get(job.id)) == job
+        assert store.read(Load(job.id, 1, 0)) == b"hello"
+
+    # --- create ---
+
+    def test_a_job_is_read_as_it_was_created(self, store: Store) -> None:
+        job = a_job(
+            owner="Zoë",
+            repeatable=True,
+            message="½",
+            progress=3,
+            error=Failure("code", "message"),
+            result=a_result(),
+        )
+
+        assert ask(store, Create(job, REQUEST)) == job
+        assert store.read(Get(job.id)) == job
+
+    def test_an_unknown_job_is_not_found(self, store: Store) -> None:
+        with pytest.raises(JobNotFound, match="job_nobody"):
+            store.read(Get("job_nobody"))
+
+    def test_an_id_is_created_once(self, store: Store) -> None:
+        job = waiting(store)
+
+        with pytest.raises(JobExists):
+            ask(store, Create(a_job(route="GET /other"), b"another"))
+
+        assert store.read(Get(job.id)) == job
+        assert _claim(store) == (Claimed(job.claimed(NOON), REQUEST),)
+
+    def test_a_job_that_starts_at_once_is_not_claimed(self, store: Store) -> None:
+        running(store)
+
+        assert _claim(store) == ()
+
+    # --- claim ---
+
+    @pytest.mark.parametrize("request_", [b"", REQUEST, LONG], ids=["empty", "short", "long"])
+    def test_a_claim_gives_the_job_running_and_its_request(
+        self, store: Store, request_: bytes
+    ) -> None:
+        job = ask(store, Create(a_job(), request_))
+
+        (claimed,) = _claim(store)
+
+        assert claimed == Claimed(job.claimed(NOON), request_)
+        assert store.read(Get(job.id)) == claimed.job
+        assert _claim(store) == ()
+
+    def test_the_longest_due_is_claimed_first_and_those_due_at_once_by_id(
+        self, store: Store
+    ) -> None:
+        for number, due_at in ((1, NOON), (3, NOON - 9), (2, NOON - 9)):
+            waiting(store, number, due_at=due_at)
+
+        assert [claimed.job.id for claimed in _claim(store)] == [a_job(n).id for n in (2, 3, 1)]
+
+    @pytest.mark.parametrize("limit", [0, 1, 2, 9])
+    def test_a_claim_takes_no_more_than_its_limit(self, store: Store, limit: int) -> None:
+        for number in range(3):
+            waiting(store, number)
+
+        assert len(_claim(store, limit=limit)) == min(limit, 3)
+        assert len(_claim(store)) == 3 - min(limit, 3)
+
+    def test_a_job_is_claimed_from_the_instant_it_is_due(self, store: Store) -> None:
+        waiting(store, due_at=NOON + 60)
+
+        assert _claim(store, now=NOON + 59.9) == ()
+        assert len(_claim(store, now=NOON + 60)) == 1
+
+    def test_an_application_claims_only_its_own(self, store: Store) -> None:
+        waiting(store, application="another")
+
+        assert _claim(store) == ()
+        assert len(ask(store, Claim("another", NOON, LEASE, 9))) == 1
+
+    # --- pieces ---
+
+    def test_pieces_of_a_request_come_before_their_job_and_stay_while_it_lives(
+        self, store: Store
+    ) -> None:
+        job = a_job(repeatable=True)
+        store.execute([Append(job.id, 0, 0, LONG), Append(job.id, 0, 1, b"")])
+
+        ask(store, Create(job, REQUEST))
+        _claim(store)
+        ask(store, Release(job.id, 1, NOON))
+        _claim(store)
+
+        assert store.read(Load(job.id, 0, 0)) == LONG
+        assert store.read(Load(job.id, 0, 1)) == b""
+
+    def test_a_piece_of_a_request_behind_its_job_is_refused(self, store: Store) -> None:
+        job = waiting(store)
+
+        with pytest.raises(JobExists):
+            ask(store, Append(job.id, 0, 0, b"late"))
+
+        assert is_gone(store, Load(job.id, 0, 0))
+
+    def test_a_piece_that_comes_again_replaces_the_first(self, store: Store) -> None:
+        job = running(store)
+        for attempt, job_id in ((0, a_job(9).id), (1, job.id)):
+            store.execute([Append(job_id, attempt, 0, b"a"), Append(job_id, attempt, 0, b"b")])
+
+            assert store.read(Load(job_id, attempt, 0)) == b"b"
+
+    def test_a_piece_that_is_not_there_is_not_found(self, store: Store) -> None:
+        job = finished(store)
+
+        for attempt, index in ((0, 0), (1, 1), (2, 0)):
+            assert is_gone(store, Load(job.id, attempt, index))
+        assert is_gone(store, Load("job_nobody", 1, 0))
+
+    def test_a_piece_of_a_result_needs_its_job(self, store: Store) -> None:
+        with pytest.raises(JobNotFound):
+            ask(store, Append("job_nobody", 1, 0, b"x"))
+
+    @pytest.mark.parametrize("attempt", [1, 3])
+    def test_a_piece_of_another_attempt_is_refused(self, store: Store, attempt: int) -> None:
+        job = running(store, attempt=1)
+        assert job.attempt == 2
+
+        with pytest.raises(LeaseLost):
+            ask(store, Append(job.id, attempt, 0, b"x"))
+
+        assert is_gone(store, Load(job.id, attempt, 0))
+
+    def test_a_piece_is_refused_after_the_end(self, store: Store) -> None:
+        job = finished(store)
+
+        with pytest.raises(LeaseLost):
+            ask(store, Append(job.id, 1, 0, b"x"))
+
+        assert store.read(Load(job.id, 1, 0)) == b"hello"
+
+    # --- renew ---
+
+    def test_a_renewed_lease_is_not_swept(self, store: Store) -> None:
+        job = running(store)
+
+        assert ask(store, Renew(((job.id, 1),), LEASE + 15)) == ()
+        assert ask(store, Sweep(LEASE + 14)) == ()
+        assert store.read(Get(job.id)) == job
+        assert [lost.id for lost in ask(store, Sweep(LEASE + 16))] == [job.id]
+
+    def test_renewing_tells_which_leases_are_lost(self, store: Store) -> None:
+        held, done = running(store, 1), finished(store, 2)
+        back, again = waiting(store, 3), running(store, 4, attempt=1)
+        lost = ((done.id, 1), (back.id, 0), (again.id, 1), ("job_nobody", 1))
+
+        assert ask(store, Renew(((held.id, 1), *lost), LEASE + 15)) == lost
+        assert [job.id for job in ask(store, Sweep(LEASE + 1))] == [again.id]
+
+    # --- changes of a job ---
+
+    def test_a_report_is_kept_and_leaves_the_lease_alone(self, store: Store) -> None:
+        job = running(store)
+
+        reported = ask(store, Report(job.id, 1, NOON + 1, 40, "half-way"))
+
+        assert reported == job.reported(NOON + 1, 40, "half-way")
+        assert store.read(Get(job.id)) == reported
+        assert ask(store, Sweep(LEASE - 1)) == ()
+        assert len(ask(store, Sweep(LEASE))) == 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            Report("job_nobody", 1, NOON, 1, None),
+            Finish("job_nobody", 1, NOON, None, None),
+            Release("job_nobody", 1, NOON),
+            Cancel("job_nobody", 1, NOON, "never started"),
+        ],
+        ids=lambda change: type(change).__name__,
+    )
+    def test_a_change_of_an_unknown_job_is_not_found(self, store: Store, change: Command) -> None:
+        with pytest.raises(JobNotFound):
+            ask(store, change)
+
+    @pytest.mark.parametrize("command", [Report, Finish, Release])
+    @pytest.mark.parametrize("attempt", [0, 1, 3])
+    def test_a_change_by_another_attempt_is_refused(
+        self, store: Store, command: type[Command], attempt: int
+    ) -> None:
+        job = running(store, attempt=1)
+
+        with pytest.raises(LeaseLost):
+            ask(store, _by(command, job.id, attempt))
+
+        assert store.read(Get(job.id)) == job
+
+    @pytest.mark.parametrize("command", [Report, Finish, Release])
+    def test_a_change_after_the_end_is_refused(self, store: Store, command: type[Command]) -> None:
+        job = finished(store)
+
+        with pytest.raises(LeaseLost):
+            ask(store, _by(command, job.id, job.attempt))
+
+        assert store.read(Get(job.id)) == job
+        assert store.read(Load(job.id, 1, 0)) == b"hello"
+
+    @pytest.mark.parametrize("body", [b"", b"hello", LONG], ids=["empty", "short", "long"])
+    def test_a_body_in_one_piece_is_kept(self, store: Store, body: bytes) -> None:
+        job = finished(store, body=body)
+
+        assert job.status is Status.SUCCEEDED
+        assert store.read(Get(job.id)) == job
+        assert store.read(Load(job.id, 1, 0)) == body
+
+    def test_a_body_in_pieces_is_kept(self, store: Store) -> None:
+        job = running(store)
+        store.execute([Append(job.id, 1, 0, LONG), Append(job.id, 1, 1, b"")])
+
+        finish(store, job, b"end", chunks=3)
+
+        assert [store.read(Load(job.id, 1, index)) for index in range(3)] == [LONG, b"", b"end"]
+
+    def test_a_result_without_chunks_has_no_body(self, store: Store) -> None:
+        job = running(store)
+
+        finish(store, job, b"", chunks=0)
+
+        assert is_gone(store, Load(job.id, 1, 0))
+
+    def test_only_the_pieces_of_the_result_stay(self, store: Store) -> None:
+        job = running(store)
+        store.execute([Append(job.id, 1, index, b"early") for index in range(4)])
+
+        finish(store, job, b"end", chunks=2)
+
+        assert store.read(Load(job.id, 1, 0)) == b"early"
+        assert store.read(Load(job.id, 1, 1)) == b"end"
+        assert is_gone(store, Load(job.id, 1, 2))
+        assert is_gone(store, Load(job.id, 1, 3))
+
+    @pytest.mark.parametrize("body", [b"end", LONG], ids=["short", "long"])
+    def test_the_last_piece_is_the_one_that_comes_at_the_end(
+        self, store: Store, body: bytes
+    ) -> None:
+        job = running(store)
+        ask(store, Append(job.id, 1, 0, b"early"))
+
+        finish(store, job, body)
+
+        assert store.read(Load(job.id, 1, 0)) == body
+
+    def test_a_failure_without_a_response_drops_the_pieces(self, store: Store) -> None:
+        job = running(store)
+        ask(store, Append(job.id, 1, 0, b"half of it"))
+
+        ended = ask(store, Finish(job.id, 1, NOON, None, Failure("result-too-large", "…")))
+
+        assert ended.status is Status.FAILED
+        assert is_gone(store, Load(job.id, 1, 0))
+
+    @pytest.mark.parametrize("how", ["finish", "cancel", "sweep", "release"])
+    def test_the_request_goes_when_its_job_is_finished(self, store: Store, how: str) -> None:
+        job = a_job()
+        store.execute([Append(job.id, 0, 0, b"a"), Create(job, LONG)])
+        (claimed,) = _claim(store)
+        end: dict[str, Command] = {
+            "finish": Finish(job.id, 1, NOON, a_result(), None, b"hello"),
+            "cancel": Cancel(job.id, 1, NOON, "asked to stop"),
+            "sweep": Sweep(LEASE),
+            "release": Release(job.id, 1, NOON),
+        }
+
+        ask(store, end[how])
+
+        assert claimed.request == LONG
+        assert _job(store, job.id).is_finished
+        assert is_gone(store, Load(job.id, 0, 0))
+
+    def test_a_job_that_is_released_waits_again_with_its_request(self, store: Store) -> None:
+        job = running(store, repeatable=True)
+        ask(store, Append(job.id, 1, 0, b"half of it"))
+
+        back = ask(store, Release(job.id, 1, NOON + 5))
+
+        assert back == job.returned(NOON + 5)
+        assert is_gone(store, Load(job.id, 1, 0))
+        assert _claim(store, now=NOON + 4) == ()
+        assert _claim(store, now=NOON + 5) == (Claimed(back.claimed(NOON + 5), REQUEST),)
+
+    def test_a_release_fails_what_is_unsafe_to_repeat(self, store: Store) -> None:
+        job = running(store)
+
+        ended = ask(store, Release(job.id, 1, NOON))
+
+        assert ended == job.lost(NOON)
+        assert ended.error.code == "interrupted"
+        assert _claim(store) == ()
+
+    @pytest.mark.parametrize("make", [waiting, running])
+    def test_a_canceled_job_is_final(self, store: Store, make: Any) -> None:
+        job = make(store)
+
+        canceled = ask(store, Cancel(job.id, job.attempt, NOON, "asked to stop"))
+
+        assert canceled == job.canceled(NOON, "asked to stop")
+        assert store.read(Get(job.id)) == canceled
+        assert _claim(store) == ()
+        assert ask(store, Sweep(NOON + TTL)) == ()
+        with pytest.raises(LeaseLost):
+            finish(store, job, b"late")
+
+    def test_a_cancel_leaves_a_finished_job_as_it_is(self, store: Store) -> None:
+        job = finished(store)
+
+        assert ask(store, Cancel(job.id, job.attempt, NOON + 1, "stopped")) == job
+        assert store.read(Get(job.id)) == job
+        assert store.read(Load(job.id, 1, 0)) == b"hello"
+
+    def test_a_cancel_that_speaks_of_another_attempt_does_nothing(self, store: Store) -> None:
+        job = running(store)
+
+        assert ask(store, Cancel(job.id, 0, NOON, "never started")) == job
+        assert store.read(Get(job.id)) == job
+
+    # --- purge ---
+
+    def test_a_purged_job_is_gone_with_its_body(self, store: Store) -> None:
+        job = running(store)
+        ask(store, Append(job.id, 1, 0, LONG))
+        job = finish(store, job, b"end", chunks=2)
+
+        assert ask(store, Purge(job.id, job.revision)) is True
+        for query in (Get(job.id), Load(job.id, 1, 0), Load(job.id, 1, 1)):
+            assert is_gone(store, query)
+        with pytest.raises(JobNotFound):
+            ask(store, Purge(job.id, job.revision))
+
+    def test_a_purge_of_another_revision_does_nothing(self, store: Store) -> None:
+        job = finished(store)
+
+        assert ask(store, Purge(job.id, job.revision - 1)) is False
+        assert store.read(Get(job.id)) == job
+
+    @pytest.mark.parametrize("make", [waiting, running])
+    def test_a_job_that_is_not_finished_is_not_purged(self, store: Store, make: Any) -> None:
+        job = make(store)
+
+        assert ask(store, Purge(job.id, job.revision)) is False
+        assert store.read(Get(job.id)) == job
+
+    def test_the_id_of_a_purged_job_is_free(self, store: Store) -> None:
+        job = finished(store)
+        ask(store, Purge(job.id, job.revision))
+
+        assert waiting(store) == a_job()
+        assert is_gone(store, Load(job.id, 1, 0))
+
+    # --- sweep ---
+
+    def test_a_repeatable_job_is_taken_from_a_lost_worker(self, store: Store) -> None:
+        job = running(store, repeatable=True)
+        ask(store, Append(job.id, 1, 0, b"half of it"))
+
+        (back,) = ask(store, Sweep(LEASE))
+
+        assert back == job.returned(LEASE)
+        assert store.read(Get(job.id)) == back
+        assert is_gone(store, Load(job.id, 1, 0))
+        (claimed,) = _claim(store, now=LEASE)
+        assert (claimed.job.attempt, claimed.request) == (2, REQUEST)
+
+    def test_another_job_of_a_lost_worker_is_interrupted(self, store: Store) -> None:
+        job = running(store)
+
+        (ended,) = ask(store, Sweep(LEASE))
+
+        assert ended == job.lost(LEASE)
+        assert store.read(Get(job.id)) == ended
+
+    def test_no_lease_is_taken_before_its_end(self, store: Store) -> None:
+        running(store)
+
+        assert ask(store, Sweep(LEASE - 0.1)) == ()
+
+    def test_waiting_jobs_are_never_swept(self, store: Store) -> None:
+        job = waiting(store)
+
+        assert ask(store, Sweep(NOON + 1e9)) == ()
+        assert store.read(Get(job.id)) == job
+
+    def test_a_result_expires_then_its_tombstone(self, store: Store) -> None:
+        job = running(store)
+        ask(store, Append(job.id, 1, 0, LONG))
+        job = finish(store, job, b"end", chunks=2)
+
+        assert ask(store, Sweep(NOON + TTL - 0.1)) == ()
+        assert store.read(Load(job.id, 1, 0)) == LONG
+
+        assert ask(store, Sweep(NOON + TTL)) == ()
+        assert store.read(Get(job.id)) == job.stripped()
+        assert is_gone(store, Load(job.id, 1, 0))
+        assert is_gone(store, Load(job.id, 1, 1))
+
+        ask(store, Sweep(NOON + TTL + TOMBSTONE - 0.1))
+        assert not is_gone(store, Get(job.id))
+
+        assert ask(store, Sweep(NOON + TTL + TOMBSTONE)) == ()
+        assert is_gone(store, Get(job.id))
+
+    def test_a_short_body_goes_with_its_result(self, store: Store) -> None:
+        job = finished(store)
+
+        ask(store, Sweep(NOON + TTL))
+
+        assert is_gone(store, Load(job.id, 1, 0))
+
+    def test_a_sweep_does_one_step_at_a_time(self, store: Store) -> None:
+        job = finished(store)
+        late = Sweep(NOON + 1e9)
+
+        ask(store, late)
+        assert not is_gone(store, Get(job.id))
+        ask(store, late)
+        assert is_gone(store, Get(job.id))
+
+    def test_a_sweep_takes_the_longest_due_up_to_its_limit(self, store: Store) -> None:
+        for number in range(3):
+            running(store, number)
+            finished(store, 3 + number, ttl=TTL - number)
+            ask(store, Renew(((a_job(number).id, 1),), LEASE - number))
+        sweep = Sweep(NOON + TTL, limit=2)
+
+        lost = ask(store, sweep)
+
+        assert [job.id for job in lost] == [a_job(2).id, a_job(1).id]
+        assert [_job(store, a_job(n).id).result is None for n in (3, 4, 5)] == [False, True, True]
+        assert [job.id for job in ask(store, sweep)] == [a_job(0).id]
+        assert _job(store, a_job(3).id).result is None
+
+    def test_pieces_whose_job_never_came_are_dropped(self, store: Store) -> None:
+        early, late, created = a_job(0).id, a_job(10).id, a_job(1)
+        for job_id in (early, late, created.id):
+            ask(store, Append(job_id, 0, 0, b"x"))
+        ask(store, Create(created, REQUEST))
+
+        ask(store, Sweep(NOON + 5 + ORPHANED))
+
+        assert is_gone(store, Load(early, 0, 0))
+        assert store.read(Load(late, 0, 0)) == b"x"
+        assert store.read(Load(created.id, 0, 0)) == b"x"
+
+    # --- other queries ---
+
+    def test_a_position_counts_the_jobs_due_before(self, store: Store) -> None:
+        first = waiting(store, 3, due_at=NOON - 9)
+        second, third = waiting(store, 1), waiting(store, 2)
+        waiting(store, 4, due_at=NOON + 9)
+        waiting(store, 0, application="another")
+        running(store, 5)
+        finished(store, 6)
+
+        assert [store.read(Position(job)) for job in (first, second, third)] == [0, 1, 2]
+
+    def test_changes_begin_now(self, store: Store) -> None:
+        waiting(store)
+
+        changed = store.read(Changes(-1))
+
+        assert isinstance(changed, Changed)
+        assert changed.job_ids == ()
+        assert store.read(Changes(changed.cursor)) == changed
+
+    def test_changes_of_an_empty_store_begin_with_the_first(self, store: Store) -> None:
+        follow = _Follower(store)
+
+        job = waiting(store)
+
+        assert follow() == {job.id}
+
+    def test_changes_tell_whose_jobs_are_new_other_or_gone(self, store: Store) -> None:
+        follow = _Follower(store)
+        job, other = waiting(store, 1), running(store, 2)
+        assert follow() == {job.id, other.id}
+        assert follow() == set()
+
+        _claim(store)
+        assert follow() == {job.id}
+        ask(store, Report(job.id, 1, NOON, 7, None))
+        assert follow() == {job.id}
+        done = finish(store, job.claimed(NOON), b"hello")
+        assert follow() == {job.id}
+        ask(store, Sweep(LEASE))
+        assert follow() == {other.id}
+        ask(store, Purge(done.id, done.revision))
+        assert follow() == {job.id}
+
+    def test_changes_tell_what_expired(self, store: Store) -> None:
+        job = finished(store)
+        follow = _Follower(store)
+
+        ask(store, Sweep(NOON + TTL))
+        assert follow() == {job.id}
+        ask(store, Sweep(NOON + TTL + TOMBSTONE))
+        assert follow() == {job.id}
+
+    def test_what_changes_nothing_is_not_among_the_changes(self, store: Store) -> None:
+        job, done = running(store, 1), finished(store, 2)
+        follow = _Follower(store)
+
+        store.execute(
+            [
+                Renew(((job.id, 1),), LEASE + 15),
+                Append(job.id, 1, 0, b"x"),
+                Report(job.id, 1, NOON, None, None),
+                Report(job.id, 2, NOON, 5, None),
+                Cancel(done.id, 1, NOON, "stopped"),
+                Purge(done.id, 99),
+                Create(a_job(1), REQUEST),
+                Sweep(NOON),
+            ]
+        )
+
+        assert follow() == set()
+
+    def test_a_cursor_from_elsewhere_gets_all_that_is_kept(self, store: Store) -> None:
+        job = waiting(store)
+
+        changed = store.read(Changes(10**9))
+
+        assert isinstance(changed, Changed)
+        assert changed.job_ids == (job.id,)
+        assert changed.cursor < 10**9
+
+    def test_a_store_that_is_read_tells_the_same_version(self, store: Store) -> None:
+        job = waiting(store)
+        before = store.version()
+
+        store.read(Get(job.id))
+
+        assert store.version() == before
+
+
+def _job(store: Store, job_id: str) -> Job:
+    job = store.read(Get(job_id))
+    assert isinstance(job, Job)
+    return job
+
+
+def _claim(store: Store, now: float = NOON, limit: int = 9) -> tuple[Claimed, ...]:
+    claimed: tuple[Claimed, ...] = ask(store, Claim("shop", now, now + 15, limit))
+    return claimed
+
+
+def _by(command: type[Command], job_id: str, attempt: int) -> Command:
+    if command is Report:
+        return Report(job_id, attempt, NOON, 50, None)
+    if command is Finish:
+        return Finish(job_id, attempt, NOON, a_result(), None, b"mine")
+    return Release(job_id, attempt, NOON)
+
+
+class _Follower:
+    """Asks a store what has changed since it last asked."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cursor = -1
+        self()
+
+    def __call__(self) -> set[str]:
+        changed = self._store.read(Changes(self._cursor))
+        assert isinstance(changed, Changed)
+        self._cursor = changed.cursor
+        return set(changed.job_ids)
+
+
+JOBS = st.integers(0, 4)
+ATTEMPTS = st.sampled_from([0, 0, 0, 0, 1, -1])
+"""How far a command's attempt is from the job's."""
+BODIES = st.sampled_from([b"", b"hello", LONG])
+SPANS = st.sampled_from([0.0, 1.0, 20.0, 4000.0, 90_000.0])
+LIMITS = st.sampled_from([1, 2, 200])
+
+
+class StoreComparison(RuleBasedStateMachine):
+    """Does the same at random to a store and to a `MemoryStore`, and compares all that they say.
+
+    Inherit from it and say how a store is made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = self.make_store()
+        self.model = MemoryStore()
+        self.now = NOON
+        self.size = 1
+        self.batch: list[Command] = []
+        self.followers = _Follower(self.store), _Follower(self.model)
+
+    @abstractmethod
+    def make_store(self) -> Store:
+        """Return an empty store, opened."""
+
+    def teardown(self) -> None:
+        """Execute what is left, and close the store."""
+        self._execute()
+        self.store.close()
+
+    @rule(seconds=SPANS)
+    def let_time_pass(self, seconds: float) -> None:
+        self._execute()
+        self.now += seconds
+
+    @rule(size=st.integers(1, 6))
+    def let_batches_have(self, size: int) -> None:
+        self.size = size
+
+    @rule(
+        number=JOBS,
+        application=st.sampled_from(["shop", "another"]),
+        delay=SPANS,
+        ttl=SPANS,
+        repeatable=st.booleans(),
+        at_once=st.booleans(),
+        request=BODIES,
+    )
+    def create(self, number: int, delay: float, at_once: bool, request: bytes, **rest: Any) -> None:  # noqa: FBT001
+        job = a_job(number, created_at=self.now, due_at=self.now + delay, **rest)
+        if at_once:
+            self._ask(Create(job.claimed(self.now), request, self.now + 15))
+        else:
+            self._ask(Create(job, request))
+
+    @rule(number=JOBS, off=ATTEMPTS, index=st.integers(0, 3), data=BODIES, early=st.booleans())
+    def append(self, number: int, off: int, index: int, data: bytes, early: bool) -> None:  # noqa: FBT001
+        attempt = 0 if early else max(1, self._attempt(number) + off)
+        self._ask(Append(a_job(number).id, attempt, index, data))
+
+    @rule(application=st.sampled_from(["shop", "another"]), limit=LIMITS)
+    def claim(self, application: str, limit: int) -> None:
+        self._ask(Claim(application, self.now, self.now + 15, limit))
+
+    @rule(leases=st.lists(st.tuples(JOBS, ATTEMPTS), max_size=3))
+    def renew(self, leases: list[tuple[int, int]]) -> None:
+        held = tuple((a_job(number).id, self._attempt(number) + off) for number, off in leases)
+        self._ask(Renew(held, self.now + 15))
+
+    @rule(number=JOBS, off=ATTEMPTS, progress=st.sampled_from([None, 0, 50, 100]))
+    def report(self, number: int, off: int, progress: int | None) -> None:
+        attempt = self._attempt(number) + off
+        self._ask(Report(a_job(number).id, attempt, self.now, progress, None))
+
+    @rule(number=JOBS, off=ATTEMPTS, chunks=st.sampled_from([None, 0, 1, 1, 3]), body=BODIES)
+    def finish(self, number: int, off: int, chunks: int | None, body: bytes) -> None:
+        result = None if chunks is None else a_result(chunks)
+        error = Failure("handler-exception", "…") if result is None else None
+        attempt = self._attempt(number) + off
+        self._ask(Finish(a_job(number).id, attempt, self.now, result, error, body))
+
+    @rule(number=JOBS, off=ATTEMPTS)
+    def release(self, number: int, off: int) -> None:
+        self._ask(Release(a_job(number).id, self._attempt(number) + off, self.now))
+
+    @rule(number=JOBS, off=ATTEMPTS)
+    def cancel(self, number: int, off: int) -> None:
+        attempt = self._attempt(number) + off
+        self._ask(Cancel(a_job(number).id, attempt, self.now, "asked to stop"))
+
+    @rule(number=JOBS, off=ATTEMPTS)
+    def purge(self, number: int, off: int) -> None:
+        job = self._known(number)
+        self._ask(Purge(a_job(number).id, (job.revision if job else 1) + off))
+
+    @rule(limit=LIMITS)
+    def sweep(self, limit: int) -> None:
+        self._ask(Sweep(self.now, limit))
+
+    def _known(self, number: int) -> Job | None:
+        query = Get(a_job(number).id)
+        return None if is_gone(self.model, query) else _job(self.model, query.job_id)
+
+    def _attempt(self, number: int) -> int:
+        job = self._known(number)
+        return job.attempt if job else 1
+
+    def _ask(self, command: Command) -> None:
+        self.batch.append(command)
+        if len(self.batch) >= self.size:
+            self._execute()
+
+    def _execute(self) -> None:
+        batch, self.batch = self.batch, []
+        answers = [_comparable(store.execute(batch)) for store in (self.store, self.model)]
+        assert answers[0] == answers[1], batch
+        for query in self._queries():
+            assert _reply(self.store, query) == _reply(self.model, query), query
+        changed = [follow() for follow in self.followers]
+        assert changed[0] == changed[1], batch
+
+    def _queries(self) -> Iterator[Query]:
+        for number in range(5):
+            job = self._known(number)
+            yield Get(a_job(number).id)
+            if job:
+                yield Position(job)
+            for attempt in range(self._attempt(number) + 1):
+                for index in range(4):
+                    yield Load(a_job(number).id, attempt, index)
+
+
+def _comparable(answers: Sequence[object]) -> list[object]:
+    return [
+        (type(answer), answer.args) if isinstance(answer, Exception) else answer
+        for answer in answers
+    ]
+
+
+def _reply(store: Store, query: Query) -> object:
+    try:
+        return store.read(query)
+    except JobNotFound as exc:
+        return (type(exc), exc.args)

@@ -1,0 +1,385 @@
+"""`WSGIMiddleware`: between WSGI's environ and start_response and the flows of the core."""
+
+from __future__ import annotations
+
+import os
+import sys
+from http import HTTPStatus
+from io import BufferedReader, RawIOBase
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio.to_thread
+from werkzeug.datastructures import EnvironHeaders, Headers
+
+from deferit._core.commands import Append, Load
+from deferit._core.flow import Capture, ClientGone, Effect, answer, drive, submit, target
+from deferit._core.http import Request, Response, StoredBody, merged
+from deferit._core.recorder import PIECE
+from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._runs import Replayer
+from deferit.context import current
+from deferit.executors.threads import ThreadExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
+
+    from deferit._core.flow import Submission, Target
+    from deferit._runs import Run
+    from deferit.executors.base import Executor
+
+    Write = Callable[[bytes], object]
+
+NOT_CAPTURED = frozenset({"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"})
+"""Entries of an environ that belong to the submitter's connection."""
+
+BODILESS = frozenset({204, 304})
+
+
+class WSGIMiddleware(Middleware):
+    """Wraps a WSGI application, so that its marked handlers and configured routes are deferred.
+
+    ``app.wsgi_app = WSGIMiddleware(app.wsgi_app, **options)``; for the options see `deferit.options.Options`.
+
+    Raises:
+        OptionError: an option that cannot be used; the text says what to write instead.
+    """
+
+    interface = "wsgi"
+
+    def __init__(self, app: WSGIApplication, **options: Any) -> None:
+        super().__init__(options)
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = _decoded(environ.get("PATH_INFO", ""))
+        mounted = target(path, self._prefix) if path.startswith(self._mounted) else None
+        if mounted:
+            return self._answer(mounted, environ, start_response)
+        passage = _WSGIPassage(self, environ, start_response)
+        route = self._routes.find(environ["REQUEST_METHOD"], path) if self._routes else None
+        submission = self.configured(passage.request(), route) if route else None
+        if submission:
+            return self._submit(submission, passage)
+        return self._pass_on(passage, environ, is_deferrable=route is not None)
+
+    # --- the way of a request ----------------------------------------------------------------------------------------
+
+    def _answer(
+        self, mounted: Target, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer for a mounted route."""
+        visit = self.visit(_request(environ))
+        response = drive(answer(visit, mounted), self.engine.perform)
+        return self._send(response, visit.request.method, start_response)
+
+    def _pass_on(
+        self, passage: _WSGIPassage, environ: WSGIEnvironment, *, is_deferrable: bool
+    ) -> Iterable[bytes]:
+        """Pass a request on to the application; have it become a job if it reached a handler that is deferred."""
+        passage.is_deferrable = is_deferrable
+        passage.tee(environ)
+        token = current.set(passage)
+        try:
+            body = passage.begun(self.app(environ, passage.start_response))
+        finally:
+            current.reset(token)
+            if not passage.is_placeholder:
+                passage.spool.close()
+        submission = passage.submission()
+        if submission is None:
+            return body
+        _close(body)
+        return self._submit(submission, passage)
+
+    def _submit(self, submission: Submission, passage: _WSGIPassage) -> Iterable[bytes]:
+        """Have a request become a job, and answer."""
+
+        def perform(effect: Effect) -> object:
+            if isinstance(effect, Capture):
+                return passage.capture(effect.job_id)
+            return self.engine.perform(effect)
+
+        try:
+            response = drive(submit(submission), perform)
+        finally:
+            passage.spool.close()
+        return self._send(response, submission.visit.request.method, passage.outer_start_response)
+
+    def _send(
+        self, response: Response, method: str, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        body = self._pieces(response.body)
+        first = next(body, b"") if method != "HEAD" else b""
+        start_response(_status_line(response.status), _response_headers(response))
+        return [] if method == "HEAD" else chain([first], body)
+
+    def _pieces(self, body: bytes | StoredBody) -> Iterator[bytes]:
+        if isinstance(body, bytes):
+            yield body
+            return
+        for index in range(body.chunks):
+            piece = self.engine.perform(Load(body.job_id, body.attempt, index))
+            assert isinstance(piece, bytes)
+            yield piece
+
+    # --- the life of the process -------------------------------------------------------------------------------------
+
+    def _own_executor(self) -> Executor:
+        return ThreadExecutor()
+
+    def _replayer(self) -> Replayer:
+        return _WSGIReplayer(self.app)
+
+
+class _WSGIPassage(Passage):
+    """A request on its way through a WSGI application and back."""
+
+    def __init__(
+        self, middleware: WSGIMiddleware, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> None:
+        super().__init__(middleware)
+        self.environ = dict(environ)
+        self.outer_start_response = start_response
+        self._input = _Tee(environ, self)
+        self._has_started = False
+
+    def request(self) -> Request:
+        return _request(self.environ)
+
+    def may_reach_a_mark(self) -> bool:
+        """Say yes: WSGI has no place where a framework would leave what it has routed to."""
+        return True
+
+    def tee(self, environ: WSGIEnvironment) -> None:
+        """Have what the application reads of the body kept, in case the request is deferred."""
+        environ["wsgi.input"] = self._input
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
+    ) -> Write:
+        """Pass on what the application answers, unless it is the placeholder of a marked handler."""
+        self._has_started = True
+        if self.is_deferrable:
+            self.answers(int(status[:3]), tuple(headers))
+            headers = list(merged(tuple(headers), "Vary", ("Prefer",)))
+        if self.is_placeholder:
+            return _ignore
+        return self.outer_start_response(status, headers, exc_info)
+
+    def begun(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return a body whose application has called `start_response`: a generator does so at its first step."""
+        if self._has_started:
+            return body
+        return _Begun(body)
+
+    def capture(self, job_id: str) -> bytes:
+        """Take the rest of the body, store what is long of it, and return the captured request.
+
+        Raises:
+            RequestTooLarge: the body is longer than the option ``max_body``.
+            ClientGone: the client went away before all of it was there.
+        """
+        self._input.drain()
+        chunks = 0
+        for piece in self.spool.leading():
+            self.middleware.engine.perform(Append(job_id, 0, chunks, piece))
+            chunks += 1
+        return self.captured(job_id, *self._entries(), chunks)
+
+    def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the entries of the environ that can be stored, and those that are carried by reference."""
+        left_out = {name for name, value in self.environ.items() if _is_left_out(name, value)}
+        stored, carried = split(self.environ, left_out)
+        if self._input.length:
+            stored["CONTENT_LENGTH"] = str(self._input.length)
+        return stored, carried
+
+
+def _is_left_out(name: str, value: object) -> bool:
+    """Whether an entry speaks of the submitter's connection, or is the server's own environment (as wsgiref adds)."""
+    if name in NOT_CAPTURED or name.endswith(".socket"):
+        return True
+    if name.startswith("HTTP_"):
+        return is_of_the_submitter(name[5:].replace("_", "-"))
+    return os.environ.get(name) == value
+
+
+class _Tee:
+    """The body as an application reads it; what it reads is kept."""
+
+    def __init__(self, environ: WSGIEnvironment, passage: _WSGIPassage) -> None:
+        self._input: InputStream = environ["wsgi.input"]
+        self._declared = _content_length(environ)
+        self._is_terminated = bool(environ.get("wsgi.input_terminated"))
+        self._passage = passage
+        self.length = 0
+
+    def read(self, *size: int) -> bytes:
+        return self._kept(self._input.read(*size))
+
+    def readline(self, *size: int) -> bytes:
+        return self._kept(self._input.readline(*size))
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        return [self._kept(line) for line in self._input.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._input:
+            yield self._kept(line)
+
+    def drain(self) -> None:
+        """Read what the application has left; never past the end, where a server may block."""
+        spool = self._passage.spool
+        spool.check()
+        while (size := self._left()) > 0 and self.read(size):
+            spool.check()
+        if not self._is_terminated and self._left() > 0:
+            raise ClientGone
+
+    def _left(self) -> int:
+        if self._is_terminated:
+            return PIECE
+        return min(PIECE, self._declared - self.length)
+
+    def _kept(self, data: bytes) -> bytes:
+        self.length += len(data)
+        self._passage.spool.keep(data)
+        return data
+
+
+class _Begun:
+    """A body whose first part has been made."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+        rest = iter(body)
+        self._parts = chain([part for part in [next(rest, None)] if part is not None], rest)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+    def close(self) -> None:
+        """Close what the application returned."""
+        _close(self._body)
+
+
+class _WSGIReplayer(Replayer):
+    """Plays captured requests to a WSGI application."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def replay(self, run: Run) -> None:
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
+        ) -> Write:
+            if exc_info and exc_info[1] and run.recorder.has_body:
+                raise exc_info[1]
+            run.recorder.start(int(status[:3]), tuple(headers))
+            return run.write
+
+        body = self._app(_replayed_environ(run), start_response)
+        try:
+            for part in body:
+                run.write(part)
+            run.recorder.end()
+        finally:
+            _close(body)
+
+    async def areplay(self, run: Run) -> None:
+        await anyio.to_thread.run_sync(self.replay, run)
+
+
+def _replayed_environ(run: Run) -> WSGIEnvironment:
+    environ = run.captured.scope
+    environ["wsgi.version"] = tuple(environ.get("wsgi.version", (1, 0)))
+    environ["wsgi.input"] = BufferedReader(_Pieces(run.body()), PIECE)
+    environ["wsgi.input_terminated"] = True
+    environ["wsgi.errors"] = sys.stderr
+    return {**environ, **run.carried}
+
+
+class _Pieces(RawIOBase):
+    """A body that lies in the store, as a stream."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._piece:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._piece = memoryview(piece)
+        size = min(len(buffer), len(self._piece))
+        buffer[:size] = self._piece[:size]
+        self._piece = self._piece[size:]
+        return size
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    return Request(
+        method=environ["REQUEST_METHOD"],
+        path=_decoded(environ.get("PATH_INFO", "")),
+        query=environ.get("QUERY_STRING", ""),
+        headers=Headers(EnvironHeaders(environ)),
+        scope=environ,
+        root_url=_root_url(environ),
+    )
+
+
+def _root_url(environ: WSGIEnvironment) -> str:
+    scheme = environ.get("wsgi.url_scheme", "http")
+    host = environ.get("HTTP_HOST")
+    if not host:
+        port = environ.get("SERVER_PORT", "")
+        default = {"http": "80", "https": "443"}.get(scheme)
+        host = environ.get("SERVER_NAME", "localhost") + (f":{port}" if port != default else "")
+    root = quote(_decoded(environ.get("SCRIPT_NAME", "")).rstrip("/"))
+    return f"{scheme}://{host}{root}"
+
+
+def _decoded(text: str) -> str:
+    """Return a path of an environ, whose bytes stand as latin-1 (PEP 3333), as the text that it is."""
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
+
+
+def _content_length(environ: WSGIEnvironment) -> int:
+    text = environ.get("CONTENT_LENGTH") or "0"
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _status_line(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
+def _response_headers(response: Response) -> list[tuple[str, str]]:
+    headers = list(response.headers)
+    if response.status not in BODILESS:
+        body = response.body
+        length = body.length if isinstance(body, StoredBody) else len(body)
+        headers.append(("Content-Length", str(length)))
+    return headers
+
+
+def _ignore(_data: bytes) -> None:
+    """Drop what is written to a placeholder."""
+
+
+def _close(body: object) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
