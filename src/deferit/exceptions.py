@@ -8,6 +8,7 @@ DeferitError
     ├── StoreUnavailable     the store cannot be opened, read or written now
     ├── JobNotFound          no job has this id
     ├── JobExists            a job has this id already
+    ├── KeyReused            another request has used the idempotency key
     └── LeaseLost            somebody else has the job now, or nobody has
 
 Every exception keeps its arguments in ``args``, so that it survives pickling on its way out of another process,
@@ -65,6 +66,13 @@ class JobExists(StoreError):
 
     def __str__(self) -> str:
         return f"there is a job {self.args[0]} already"
+
+
+class KeyReused(StoreError):
+    """Another request has used the idempotency key. The argument is the id of its job."""
+
+    def __str__(self) -> str:
+        return f"the idempotency key belongs to another request, whose job is {self.args[0]}"
 
 
 class LeaseLost(StoreError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from deferit._core.job import FINISHED, TOMBSTONE, Failure, Job, Result, Status
+from deferit.exceptions import KeyReused
 
 ORPHANED = 3600.0
 """Seconds after which pieces of a body are given up if their job was never created."""
@@ -17,14 +18,27 @@ ORPHANED = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Keep a new job and its captured request; the answer is the job.
+    """Keep a new job and its captured request; the answer is the job, or the one that the same request made before.
 
-    ``job`` is accepted, or already running if the asking process starts it at once; then ``lease_until`` is set.
+    ``job`` is accepted, or already running if the asking process starts it at once; then ``lease_until`` is set. Where
+    another job has the new one's `Job.key`, `found` decides: nothing is kept, or that job loses the key.
     """
 
     job: Job
     request: bytes
     lease_until: float | None = None
+
+    def found(self, other: Job) -> bool:
+        """Whether ``other``, which has the same key, is the answer; if not it loses the key to the new job.
+
+        Raises:
+            KeyReused: it was made by another request.
+        """
+        if other.is_expired(self.job.created_at):
+            return False
+        if self.job.identity != other.identity:
+            raise KeyReused(other.id)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +201,20 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class List:
+    """Read an owner's jobs of an application, newest first; the answer is a tuple of at most ``limit`` jobs.
+
+    ``status`` None means any; ``before`` is the id of a job, whose successors in that order are meant.
+    """
+
+    application: str
+    owner: str
+    status: Status | None
+    limit: int
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """Which jobs were changed since a cursor, by anybody; the answer is `Changed`. Cursor -1 means: from now on.
 
@@ -205,9 +233,9 @@ class Changed:
     job_ids: tuple[str, ...]
 
 
-Query: TypeAlias = Get | Load | Position | Changes
+Query: TypeAlias = Get | Load | Position | List | Changes
 """What is read: past the committer, from any thread."""
-QUERIES = (Get, Load, Position, Changes)
+QUERIES = (Get, Load, Position, List, Changes)
 
 
 def wake_at(job: Job, lease_until: float | None) -> float:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.http import http_date, parse_etags
+from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_header, parse_range_header
 
-from deferit._core.http import NEVER_REPLAYED, Pairs, Response, StoredBody, first, merged, without
+from deferit._core.body import StoredBody
+from deferit._core.http import NEVER_REPLAYED, Pairs, Response, first, merged, without
 from deferit._core.job import Job, Status
 
 if TYPE_CHECKING:
-    from deferit._core.http import Request
+    from werkzeug.datastructures import Headers
+
+    from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
+    from collections.abc import Sequence
+
+
+OK = 200
 
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
@@ -30,6 +37,7 @@ EXPOSED = (
     "ETag",
     "AsyncResult",
     "Sunset",
+    "Idempotent-Replayed",
 )
 """What a page of another origin has to be able to read (Fetch §3.2.4)."""
 
@@ -64,9 +72,21 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "job-canceled": (410, "Job canceled", "The job was canceled; it has no result."),
     "job-already-finished": (409, "Job already finished", "A finished job cannot be canceled."),
     "precondition-failed": (412, "Precondition failed", "The job is not what If-Match names."),
+    "invalid-parameter": (400, "Invalid parameter", "The query cannot be read."),
+    "idempotency-key-invalid": (
+        400,
+        "Idempotency key invalid",
+        "Idempotency-Key has to be one quoted string or token of 1 to 255 characters.",
+    ),
+    "idempotency-key-reused": (
+        422,
+        "Idempotency key reused",
+        "Another request has used this Idempotency-Key; a new request needs a new key.",
+    ),
     "method-not-allowed": (405, "Method not allowed", "Allowed here: {allow}."),
     "store-unavailable": (503, "Store unavailable", "The store of jobs does not answer now."),
     "shutting-down": (503, "Shutting down", "This server is stopping; the next one will answer."),
+    "range-not-satisfiable": (416, "Range not satisfiable", "The result has {length} bytes."),
     "request-too-large": (413, "Request too large", "The body is longer than {limit} bytes."),
     "request-refused": (400, "Request refused", "The request cannot be accepted."),
     "handler-exception": (500, "Handler exception", "The handler raised an exception."),
@@ -80,6 +100,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
 
 _GUARDED = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 _JSON = ("Content-Type", "application/json")
+_VARY = ("Vary", "Prefer, Accept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +120,17 @@ class Site:
     def cancel(self, job_id: str) -> str:
         """Return the URL that cancels a job."""
         return f"{self.mount_url}/{job_id}/cancel"
+
+    def events(self, job_id: str) -> str:
+        """Return the URL of a job's events."""
+        return f"{self.mount_url}/{job_id}/events"
+
+    def links(self, job: Job) -> str:
+        """Return the value of ``Link`` that leads to the monitor, and to its events while there may be some."""
+        monitor = f'<{self.monitor(job.id)}>; rel="monitor"'
+        if job.is_finished:
+            return monitor
+        return f'{monitor}, <{self.events(job.id)}>; rel="monitor"; type="text/event-stream"'
 
 
 def retry_after(job: Job, now: float) -> int:
@@ -135,6 +167,7 @@ def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str
     members: dict[str, Any] = {
         "retryAfter": retry_after(job, now),
         "cancelUrl": site.cancel(job.id),
+        "eventsUrl": site.events(job.id),
     }
     if job.status is Status.ACCEPTED and position is not None:
         members["queuePosition"] = position
@@ -189,7 +222,7 @@ def accepted(
         ("Location", monitor),
         *(() if prefer.minimal else (("Content-Location", monitor), _JSON)),
         ("Operation-Location", monitor),
-        ("Link", f'<{monitor}>; rel="monitor"'),
+        ("Link", site.links(job)),
         ("Retry-After", str(retry_after(job, now))),
         *((("Preference-Applied", applied),) if applied else ()),
         ("Vary", "Prefer"),
@@ -211,11 +244,11 @@ def _applied(deferral: Deferral) -> str:
 
 
 def monitor(
-    job: Job, site: Site, now: float, position: int | None, if_none_match: str | None
+    job: Job, site: Site, now: float, position: int | None, request: Request
 ) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
     tag = etag(job)
-    link = ("Link", f'<{site.monitor(job.id)}>; rel="monitor"')
+    link = ("Link", site.links(job))
     if job.is_finished:
         headers = (
             ("ETag", tag),
@@ -230,8 +263,8 @@ def monitor(
             ("Retry-After", str(retry_after(job, now))),
             link,
         )
-    headers = (*headers, ("Cache-Control", "private, no-cache"), ("Vary", "Prefer"), *_GUARDED)
-    if is_known(tag, if_none_match):
+    headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *_GUARDED)
+    if _has(request.headers, tag, job):
         return Response(304, without(headers, frozenset({"location"})))
     body = _encode(status_document(job, site, now, position))
     return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
@@ -243,10 +276,37 @@ def document(job: Job, site: Site, now: float) -> Response:
     return Response(200, headers, _encode(status_document(job, site, now, None)))
 
 
+def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
+    """Return a server-sent event with the status document; its id is the revision."""
+    data = _encode(status_document(job, site, now, position))
+    return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
+
+
+def jobs(found: Sequence[Job], site: Site, now: float, links: Sequence[tuple[str, str]]) -> Response:
+    """Return a page of the list of jobs; ``links`` are relations with their URLs."""
+    members = {
+        "jobs": [status_document(job, site, now, None) for job in found],
+        "links": [{"rel": rel, "href": href} for rel, href in links],
+    }
+    link = ", ".join(f'<{href}>; rel="{rel}"' for rel, href in links)
+    headers = (_JSON, ("Link", link), ("Cache-Control", "private, no-store"), *_GUARDED)
+    return Response(200, headers, _encode(members))
+
+
 def etag(job: Job) -> str:
     """Return the entity tag of a job's JSON document: its revision, weak while it is pending."""
     tag = f'"{job.revision}"'
     return tag if job.is_finished else f"W/{tag}"
+
+
+def _has(asked: Headers, tag: str, job: Job) -> bool:
+    """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
+    if asked.get("If-None-Match"):
+        return is_known(tag, asked["If-None-Match"])
+    since = parse_date(asked.get("If-Modified-Since"))
+    if since is None or job.finished_at is None:
+        return False
+    return int(job.finished_at) <= since.timestamp()
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:
@@ -264,7 +324,7 @@ def still_pending(job: Job, site: Site, now: float, position: int | None) -> Res
         _JSON,
         ("Location", site.result(job.id)),
         ("Retry-After", str(retry_after(job, now))),
-        ("Link", f'<{site.monitor(job.id)}>; rel="monitor"'),
+        ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
         ("Vary", "Prefer"),
         *_GUARDED,
@@ -272,7 +332,7 @@ def still_pending(job: Job, site: Site, now: float, position: int | None) -> Res
     return Response(202, headers, _encode(status_document(job, site, now, position)))
 
 
-def result(job: Job, site: Site, if_none_match: str | None, *, cookies: bool) -> Response:
+def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
     """Return the handler's own response, or the problem that stands where there is none."""
     if job.result is None:
         return no_result(job, site)
@@ -287,14 +347,63 @@ def result(job: Job, site: Site, if_none_match: str | None, *, cookies: bool) ->
         *_told(job, site),
         *_sunset(job),
     )
-    if is_known(job.result.etag, if_none_match):
+    if is_known(job.result.etag, request.headers.get("If-None-Match")):
         return Response(304, without(headers, frozenset({"content-type", "location"})))
-    return Response(_replayed_status(job.result.status), headers, _body(job))
+    whole = Response(_replayed_status(job.result.status), headers, _body(job))
+    if job.result.status != OK or request.method != "GET":
+        return whole
+    return ranged(whole, request.headers, job.result.etag)
+
+
+def ranged(whole: Response, asked: Headers, tag: str) -> Response:
+    """Return the single range that is asked for of a 200, or the whole (RFC 9110 §14)."""
+    headers = (*without(whole.headers, frozenset({"accept-ranges"})), ("Accept-Ranges", "bytes"))
+    wanted = parse_range_header(asked.get("Range"))
+    condition = parse_if_range_header(asked.get("If-Range"))
+    is_other = bool(asked.get("If-Range")) and condition.etag != tag.strip('"')
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1 or is_other:
+        return Response(whole.status, headers, whole.body)
+    span = wanted.range_for_length(whole.length)
+    if span is None:
+        unmet = problem("range-not-satisfiable", length=whole.length)
+        return Response(416, (*unmet.headers, ("Content-Range", f"bytes */{whole.length}")), unmet.body)
+    content_range = ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{whole.length}")
+    return Response(206, (*headers, content_range), _part(whole.body, *span))
+
+
+def _part(body: bytes | Body, start: int, stop: int) -> bytes | Body:
+    if isinstance(body, StoredBody):
+        return replace(body, start=body.start + start, stop=body.start + stop)
+    assert isinstance(body, bytes)
+    return body[start:stop]
 
 
 def _replayed_status(status: int) -> int:
     """Return the status code for the result route: a 202 there would keep a poller for ever."""
     return 200 if status == 202 else status  # noqa: PLR2004
+
+
+def answered_in_time(response: Response) -> Response:
+    """Return the handler's own response, of which nothing was stored."""
+    headers = without(response.headers, NEVER_REPLAYED)
+    return Response(response.status, merged(headers, "Vary", ("Prefer",)), response.body)
+
+
+def replayed(response: Response) -> Response:
+    """Return the answer to a request whose key has a job already."""
+    return Response(response.status, (*response.headers, ("Idempotent-Replayed", "true")), response.body)
+
+
+def event_stream(events: Body) -> Response:
+    """Return a stream of events, which no cache may keep and no proxy may gather."""
+    headers = (
+        ("Content-Type", "text/event-stream"),
+        ("Cache-Control", "no-store"),
+        ("X-Accel-Buffering", "no"),
+        _VARY,
+        *_GUARDED,
+    )
+    return Response(200, headers, events)
 
 
 def final(job: Job, site: Site) -> Response:
@@ -323,7 +432,7 @@ def _body(job: Job) -> StoredBody | bytes:
     assert job.result is not None
     if not job.result.chunks:
         return b""
-    return StoredBody(job.id, job.attempt, job.result.chunks, job.result.length)
+    return StoredBody(job.id, job.attempt, 0, job.result.length)
 
 
 def no_result(job: Job, site: Site) -> Response:

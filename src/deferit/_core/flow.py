@@ -6,13 +6,16 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode
+
+from werkzeug.http import parse_accept_header
+from werkzeug.datastructures import MIMEAccept
 
 from deferit._core import document
-from deferit._core.commands import Cancel, Command, Create, Get, Position, Purge, Query
+from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
 from deferit._core.document import (
     PROBLEMS,
     Site,
@@ -21,69 +24,28 @@ from deferit._core.document import (
     problem,
     problem_response,
 )
+from deferit._core.effects import (
+    Capture,
+    CapturedRequest,
+    Effect,
+    Flow,
+    Now,
+    RequestTooLarge,
+    ShuttingDown,
+    Stop,
+    Try,
+    Wait,
+)
+from deferit._core.events import Events
 from deferit._core.http import Pairs, Request, Response
+from deferit._core.idempotency import InvalidKey, client_key, identity
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
-from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
 
 if TYPE_CHECKING:
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.prefer import Prefer
-
-
-class RequestTooLarge(Exception):
-    """The body is longer than the option ``max_body`` allows; the argument is that limit in bytes."""
-
-
-class ClientGone(Exception):
-    """The client went away before all of its request was there; nobody waits for an answer."""
-
-
-class ShuttingDown(Exception):
-    """This process takes no new jobs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """Take the request's body to its end, and return the captured request, encoded for the store.
-
-    Raises `RequestTooLarge`.
-    """
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait until a job is finished, at most so many seconds; return it as it is then.
-
-    With a ``revision``, any other one ends the waiting too.
-    """
-
-    job: Job
-    seconds: float
-    revision: int | None = None
-
-    def is_over(self, job: Job) -> bool:
-        """Whether the job, as it is now, is what is waited for."""
-        return job.is_finished or self.revision not in {None, job.revision}
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Tell a running job to stop, wherever it runs; return what is guaranteed of it: a phrase of the contract."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """Return the present instant."""
-
-
-Effect: TypeAlias = Command | Query | Capture | Wait | Stop | Now
-Flow: TypeAlias = Generator[Effect, Any, Response]
-
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -94,45 +56,9 @@ class Visit:
     owner: str | None
     prefer: Prefer
     max_wait: float
+    application: str = ""
     cookies: bool = False
     """Whether the result route replays ``Set-Cookie``."""
-
-
-def drive(flow: Flow, perform: Callable[[Effect], object]) -> Response:
-    """Run a flow to its end, performing each effect as it comes."""
-    with closing(flow):
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    done = perform(effect)
-                except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
-                    effect = flow.throw(exc)
-                else:
-                    effect = flow.send(done)
-        except StopIteration as end:
-            return _response(end)
-
-
-async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[object]]) -> Response:
-    """Same as `drive`, but awaits what is performed."""
-    with closing(flow):
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    done = await perform(effect)
-                except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
-                    effect = flow.throw(exc)
-                else:
-                    effect = flow.send(done)
-        except StopIteration as end:
-            return _response(end)
-
-
-def _response(end: StopIteration) -> Response:
-    response: Response = end.value
-    return response
 
 
 # --- submitting ------------------------------------------------------------------------------------------------------
@@ -153,40 +79,74 @@ class Submission:
 
 def submit(submission: Submission) -> Flow:
     """Return what a request that is deferred is answered: 202, a refusal, or the end of it if that came in time."""
-    response = yield from _submit(submission)
+    try:
+        response = yield from _submit(submission)
+    except InvalidKey:
+        response = _refusal(submission, "idempotency-key-invalid")
+    except KeyReused:
+        response = _refusal(submission, "idempotency-key-reused")
+    except RequestTooLarge as exc:
+        response = _refusal(submission, "request-too-large", limit=exc.args[0])
+    except ShuttingDown:
+        response = _refusal(submission, "shutting-down")
+    except StoreUnavailable:
+        response = _refusal(submission, "store-unavailable")
     return exposed(submission.visit.request, response)
 
 
+def _refusal(submission: Submission, code: str, **values: object) -> Response:
+    return in_place_of(submission.placeholder, problem(code, **values))
+
+
 def _submit(submission: Submission) -> Flow:
-    job = yield from _accept(submission)
-    if isinstance(job, Response):
-        return in_place_of(submission.placeholder, job)
-    deferral, site = submission.deferral, submission.visit.site
-    if deferral.wait > 0:
-        job = yield Wait(job, deferral.wait)
-    if job.is_finished:
-        return document.final(job, site)
-    position = yield from _position(job)
-    now = yield Now()
-    answer = document.accepted(job, site, now, position, deferral)
-    return in_place_of(submission.placeholder, answer)
-
-
-def _accept(submission: Submission) -> Generator[Effect, Any, Job | Response]:
-    """Refuse now what can be refused, then make the job durable."""
-    refusal = refused(submission.mark.accept, submission.visit.request)
+    """Refuse now what can be refused, make the job durable, then answer."""
+    visit, deferral = submission.visit, submission.deferral
+    refusal = refused(submission.mark.accept, visit.request)
     if refusal is not None:
-        return refusal
+        return in_place_of(submission.placeholder, refusal)
+    key = client_key(visit.request)
+    captured: CapturedRequest = yield Capture(submission.draft.id)
+    draft = _identified(submission, key, captured)
+    if deferral.is_tried and draft.identity is None:
+        job: Job | Response = yield Try(draft, captured.encoded, deferral.wait)
+        if isinstance(job, Response):
+            return document.answered_in_time(job)
+    else:
+        job = yield Create(draft, captured.encoded)
+        if deferral.wait > 0 and not job.is_finished:
+            job = yield from _waited(job, deferral.wait)
+    return (yield from _accepted(submission, job, is_replayed=key is not None and job.id != draft.id))
+
+
+def _identified(submission: Submission, key: str | None, captured: CapturedRequest) -> Job:
+    """Return the draft with what makes another request the same as this one, if anything does."""
+    draft, visit = submission.draft, submission.visit
+    if key is None and not submission.mark.coalesce:
+        return draft
+    same = identity(visit.request, visit.owner, key, captured.body_digest)
+    return replace(draft, identity=same)
+
+
+def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
+    """Return the 202 of a job, or its end where that is known already."""
+    site = submission.visit.site
+    if job.is_finished:
+        answer = document.final(job, site)
+    else:
+        position = yield from _position(job)
+        now = yield Now()
+        accepted = document.accepted(job, site, now, position, submission.deferral)
+        answer = in_place_of(submission.placeholder, accepted)
+    return document.replayed(answer) if is_replayed else answer
+
+
+def _waited(job: Job, seconds: float, revision: int | None = None) -> Generator[Effect, Any, Job]:
+    """Return the job after it was waited for; a server that is to end waits no longer."""
     try:
-        captured = yield Capture(submission.draft.id)
-        job: Job = yield Create(submission.draft, captured)
-    except RequestTooLarge as exc:
-        return problem("request-too-large", limit=exc.args[0])
+        after: Job = yield Wait(job, seconds, revision)
     except ShuttingDown:
-        return problem("shutting-down")
-    except StoreUnavailable:
-        return problem("store-unavailable")
-    return job
+        return job
+    return after
 
 
 def refused(accept: AcceptHook | None, request: Request) -> Response | None:
@@ -204,14 +164,16 @@ def refused(accept: AcceptHook | None, request: Request) -> Response | None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A mounted route: the job that it speaks of, and what is behind the id (empty: the monitor)."""
+    """A mounted route: the job that it speaks of, and what is behind its id (empty: the monitor); None: the list."""
 
-    job_id: str
+    job_id: str | None
     resource: str
 
 
-def target(path: str, prefix: str) -> Target | None:
+def target(path: str, prefix: str, *, has_list: bool) -> Target | None:
     """Return the mounted route that a path names; None: the path is the application's."""
+    if has_list and path == prefix:
+        return Target(None, "")
     if not path.startswith(prefix + "/job_"):
         return None
     job_id, _, resource = path[len(prefix) + 1 :].partition("/")
@@ -230,6 +192,8 @@ def answer(visit: Visit, mounted: Target) -> Flow:
 
 
 def _answer(visit: Visit, mounted: Target) -> Flow:
+    if mounted.job_id is None:
+        return (yield from list_jobs(visit))
     methods = ROUTES.get(mounted.resource)
     if methods is None:
         return problem("job-not-found")
@@ -258,25 +222,41 @@ def _method_not_allowed(methods: tuple[str, ...]) -> Response:
 
 def monitor(visit: Visit, job: Job) -> Flow:
     """GET M: where the job stands; with ``Prefer: wait`` as soon as it is finished, or has changed."""
+    if _prefers_events(visit.request):
+        return (yield from events(visit, job))
     if_none_match = visit.request.headers.get("If-None-Match")
     if visit.prefer.wait and not job.is_finished:
         revision = job.revision if document.is_known(document.etag(job), if_none_match) else None
-        job = yield Wait(job, min(visit.prefer.wait, visit.max_wait), revision)
+        job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
     position = yield from _position(job)
     now = yield Now()
-    return document.monitor(job, visit.site, now, position, if_none_match)
+    return document.monitor(job, visit.site, now, position, visit.request)
+
+
+def _prefers_events(request: Request) -> bool:
+    """Whether the client would rather have a stream of events than JSON."""
+    accept = parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept)
+    return accept.best_match(["application/json", "text/event-stream"]) == "text/event-stream"
+
+
+def events(visit: Visit, job: Job) -> Flow:
+    """GET E: the document at each change, as server-sent events, until the job is finished."""
+    known = visit.request.headers.get("Last-Event-ID")
+    if job.is_finished and known == str(job.revision):
+        return Response(204)
+    return document.event_stream(Events(job, visit.site, known))
+    yield  # a flow like the others, though it asks for nothing
 
 
 def result(visit: Visit, job: Job) -> Flow:
     """GET R: the handler's own response; 202 until there is one."""
     if visit.prefer.wait and not job.is_finished:
-        job = yield Wait(job, min(visit.prefer.wait, visit.max_wait))
+        job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait))
     if not job.is_finished:
         position = yield from _position(job)
         now = yield Now()
         return document.still_pending(job, visit.site, now, position)
-    if_none_match = visit.request.headers.get("If-None-Match")
-    return document.result(job, visit.site, if_none_match, cookies=visit.cookies)
+    return document.result(job, visit.site, visit.request, cookies=visit.cookies)
 
 
 def delete(visit: Visit, job: Job) -> Flow:
@@ -327,10 +307,51 @@ def _position(job: Job) -> Generator[Effect, Any, int | None]:
     return position
 
 
+def list_jobs(visit: Visit) -> Flow:
+    """GET P: the owner's jobs, newest first, so many at a time."""
+    if visit.request.method not in {"GET", "HEAD"}:
+        return _method_not_allowed(("GET", "HEAD"))
+    try:
+        status, limit, cursor = _parameters(visit.request.query)
+    except ValueError as exc:
+        return problem("invalid-parameter", str(exc))
+    if visit.owner is None:
+        return document.jobs((), visit.site, 0.0, [])
+    found: tuple[Job, ...] = yield List(visit.application, visit.owner, status, limit + 1, cursor)
+    now: float = yield Now()
+    page = found[:limit]
+    links = []
+    if len(found) > limit:
+        query = {"status": status and status.value, "limit": limit, "cursor": page[-1].id}
+        given = urlencode({name: value for name, value in query.items() if value})
+        links.append(("next", f"{visit.site.mount_url}?{given}"))
+    return document.jobs(page, visit.site, now, links)
+
+
+def _parameters(query: str) -> tuple[Status | None, int, str | None]:
+    """Return status, limit and cursor; raises ValueError with a sentence for whoever wrote the query."""
+    given = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    status = given.get("status")
+    if status is not None and status not in set(Status):
+        raise ValueError(f"status is one of {', '.join(Status)}.")
+    limit = given.get("limit", str(PAGE))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:4]) <= LONGEST_PAGE):
+        raise ValueError(f"limit is a number from 1 to {LONGEST_PAGE}.")
+    cursor = given.get("cursor")
+    if cursor is not None and not is_id(cursor):
+        raise ValueError("cursor is what the link to the next page has; leave it out for the first.")
+    return Status(status) if status else None, int(limit), cursor
+
+
+PAGE = 20
+LONGEST_PAGE = 100
+"""Jobs on a page of the list: without ``limit``, and at the most."""
+
 _READ = {"GET": monitor, "HEAD": monitor}
 ROUTES = {
     "": {**_READ, "DELETE": delete},
     "result": {"GET": result, "HEAD": result},
+    "events": {"GET": events},
     "cancel": {"POST": cancel},
 }
 """Behind the id: which method does what."""

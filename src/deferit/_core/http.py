@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from werkzeug.datastructures import Headers
 
@@ -67,23 +68,28 @@ class Request:
         return self.root_url + quote(self.path) + (f"?{self.query}" if self.query else "")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBody:
-    """A body that lies in the store in ``chunks`` pieces, ``length`` bytes in all."""
+class Body(ABC):
+    """A body that is made while it is sent; its ``length`` in bytes is None where nobody can know it."""
 
-    job_id: str
-    attempt: int
-    chunks: int
-    length: int
+    length: int | None
+
+    @abstractmethod
+    def steps(self) -> Generator[Any, Any, None]:
+        """Yield effects, to be answered, and between them bytes, to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: a status code, header fields and a body, in memory or in the store."""
+    """An answer: a status code, header fields and a body."""
 
     status: int
     headers: Pairs = ()
-    body: bytes | StoredBody = b""
+    body: bytes | Body = b""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes in the body, if they can be known."""
+        return self.body.length if isinstance(self.body, Body) else len(self.body)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a field, or None."""

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from deferit._core.http import Pairs, first
+from deferit._core.idempotency import Identity
 from deferit.exceptions import InvalidTransition, LeaseLost
 
 
@@ -102,6 +103,14 @@ class Job:
     message: str | None = None
     result: Result | None = None
     error: Failure | None = None
+    identity: Identity | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The key under which the same request finds this job; None if there is none, or not any more."""
+        if self.identity is None or (self.is_finished and self.identity.while_unfinished):
+            return None
+        return self.identity.key
 
     @property
     def is_finished(self) -> bool:

@@ -30,7 +30,11 @@ class Mode(StrEnum):
     """When a marked handler is deferred."""
 
     ALWAYS = "always"
+    """202 at once."""
     PREFER = "prefer"
+    """Only if the client sends ``Prefer: respond-async``."""
+    AUTO = "auto"
+    """Only if the handler does not end in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +45,14 @@ class Mark:
         methods: the methods that are deferred; None means all but HEAD and OPTIONS.
         accept: a function of the captured `Request` that may refuse: it returns None, a status code, a status code
             with a sentence, or a `Response`.
-        mode: ``always`` or ``prefer``.
-        wait: seconds to wait for the end before a 202 is answered, unless the client says otherwise.
+        mode: ``always``, ``prefer`` or ``auto``.
+        wait: in mode ``auto``, seconds to wait for the end before a 202 is answered, unless the client says otherwise.
         repeatable: whether the handler may be started again after its worker was lost; None means: if the method is
             idempotent.
         retention: seconds for which the finished job is kept.
+        schedule: a cron expression of five fields, with or without a time zone behind it (``0 2 * * * Europe/Rome``;
+            without one it is UTC): jobs are accepted at any time and started in the next window.
+        coalesce: whether identical requests in flight share one job.
         name: what the route is called in records and estimates.
 
     Raises:
@@ -58,6 +65,8 @@ class Mark:
     wait: float | None = None
     repeatable: bool | None = None
     retention: float | None = None
+    schedule: Schedule | None = None
+    coalesce: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -81,26 +90,32 @@ class Defaults:
     """What the middleware's options say where a mark does not."""
 
     mode: Mode = Mode.ALWAYS
-    wait: float = 0.0
+    wait: float = 1.0
     max_wait: float = 30.0
     retention: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """The decision to defer: how long to wait for the end before the 202."""
+    """The decision to defer: how long to wait for the end before the 202.
+
+    ``is_tried`` says that nothing is stored until then.
+    """
 
     wait: float
     prefer: Prefer
+    is_tried: bool = False
 
 
 def decide(mark: Mark, defaults: Defaults, method: str, prefer: Prefer) -> Deferral | None:
     """Return how a request to a marked handler is deferred, or None if it is answered synchronously."""
     if not applies(mark, method):
         return None
-    if (mark.mode or defaults.mode) is Mode.PREFER and not prefer.respond_async:
+    mode = mark.mode or defaults.mode
+    if mode is Mode.PREFER and not prefer.respond_async:
         return None
-    return Deferral(_wait(mark, defaults, prefer), prefer)
+    wait = _wait(mark, defaults, prefer, mode)
+    return Deferral(wait, prefer, is_tried=mode is Mode.AUTO and wait > 0)
 
 
 def applies(mark: Mark, method: str) -> bool:
@@ -108,10 +123,10 @@ def applies(mark: Mark, method: str) -> bool:
     return method not in NEVER_DEFERRED and (mark.methods is None or method in mark.methods)
 
 
-def _wait(mark: Mark, defaults: Defaults, prefer: Prefer) -> float:
+def _wait(mark: Mark, defaults: Defaults, prefer: Prefer, mode: Mode) -> float:
     if prefer.wait is not None:
         return min(float(prefer.wait), defaults.max_wait)
-    if prefer.respond_async:
+    if prefer.respond_async or mode is not Mode.AUTO:
         return 0.0
     return mark.wait if mark.wait is not None else defaults.wait
 

@@ -1,0 +1,167 @@
+"""What a flow can ask for besides the store's commands and queries, and the drivers that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from deferit._core.commands import Command, Query
+from deferit._core.http import Body, Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from deferit._core.job import Job
+
+
+class RequestTooLarge(Exception):
+    """The body is longer than the option ``max_body`` allows; the argument is that limit in bytes."""
+
+
+class ClientGone(Exception):
+    """The client went away before all of its request was there; nobody waits for an answer."""
+
+
+class ShuttingDown(Exception):
+    """This process takes no new jobs, and waits for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Take the request's body to its end, and return `CapturedRequest`.
+
+    Raises `RequestTooLarge` and `ClientGone`.
+    """
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedRequest:
+    """A captured request, encoded for the store, and the SHA-256 of its body in hexadecimal digits."""
+
+    encoded: bytes
+    body_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Begin a job at once without storing it, and give it so many seconds to end.
+
+    Return the handler's `Response` if it came in time; else the job, which is durable and running, or waiting if this
+    process has no room for it. Raises `ShuttingDown`.
+    """
+
+    job: Job
+    request: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until a job is finished, at most so many seconds; return it as it is then.
+
+    With a ``revision``, any other one ends the waiting too. Raises `ShuttingDown` as soon as this process is to end.
+    """
+
+    job: Job
+    seconds: float
+    revision: int | None = None
+
+    def is_over(self, job: Job) -> bool:
+        """Whether the job, as it is now, is what is waited for."""
+        return job.is_finished or self.revision not in {None, job.revision}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell a running job to stop, wherever it runs; return what is guaranteed of it: a phrase of the contract."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Return the present instant."""
+
+
+Effect: TypeAlias = Command | Query | Capture | Try | Wait | Stop | Now
+Flow: TypeAlias = Generator[Effect, Any, Response]
+
+
+def drive(flow: Flow, perform: Callable[[Effect], object]) -> Response:
+    """Run a flow to its end, performing each effect as it comes."""
+    with closing(flow):
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    done = perform(effect)
+                except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
+                    effect = flow.throw(exc)
+                else:
+                    effect = flow.send(done)
+        except StopIteration as end:
+            return _response(end)
+
+
+async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[object]]) -> Response:
+    """Same as `drive`, but awaits what is performed."""
+    with closing(flow):
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    done = await perform(effect)
+                except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
+                    effect = flow.throw(exc)
+                else:
+                    effect = flow.send(done)
+        except StopIteration as end:
+            return _response(end)
+
+
+def _response(end: StopIteration) -> Response:
+    response: Response = end.value
+    return response
+
+
+def parts(body: bytes | Body, perform: Callable[[Effect], object]) -> Iterator[bytes]:
+    """Yield a body in parts, performing each effect that its making takes."""
+    if isinstance(body, bytes):
+        yield body
+        return
+    with closing(body.steps()) as steps:
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, bytes):
+                yield step
+                step = next(steps, None)
+            else:
+                step = _sent(steps, perform(step))
+
+
+async def aparts(
+    body: bytes | Body, perform: Callable[[Effect], Awaitable[object]]
+) -> AsyncIterator[bytes]:
+    """Same as `parts`, but awaits what is performed."""
+    if isinstance(body, bytes):
+        yield body
+        return
+    with closing(body.steps()) as steps:
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, bytes):
+                yield step
+                step = next(steps, None)
+            else:
+                step = _sent(steps, await perform(step))
+
+
+def _sent(steps: Generator[Effect | bytes, Any, None], answer: object) -> Effect | bytes | None:
+    try:
+        return steps.send(answer)
+    except StopIteration:
+        return None
