@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +12,7 @@ from deferit._core.commands import Get
 from deferit.exceptions import JobNotFound, OptionError
 from deferit.stores import store_from_url
 from deferit.stores.memory import MemoryStore
-from deferit.testing import StoreComparison, StoreContract, finished, is_gone, waiting
+from deferit.testing import StoreComparison, StoreContract, finished, waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,17 +59,23 @@ def test_it_says_that_it_is_private_and_quick() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 def test_a_forked_child_begins_with_none_of_its_parents_jobs() -> None:
-    store = opened()
-    job = waiting(store)
+    script = """
+import os
+from deferit._core.commands import Get
+from deferit.stores.memory import MemoryStore
+from deferit.testing import is_gone, waiting
 
-    child = os.fork()
-    if child == 0:
-        store.open()
-        os._exit(0 if is_gone(store, Get(job.id)) and waiting(store) == job else 1)
-    _, status = os.waitpid(child, 0)
-
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert store.read(Get(job.id)) == job
+store = MemoryStore()
+job = waiting(store)
+child = os.fork()
+if child == 0:
+    store.open()
+    os._exit(not is_gone(store, Get(job.id)) or waiting(store) != job)
+_, status = os.waitpid(child, 0)
+assert status == 0
+assert store.read(Get(job.id)) == job
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_a_finished_job_has_no_request() -> None:

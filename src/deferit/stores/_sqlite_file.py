@@ -39,6 +39,9 @@ PATIENCE = 5.0
 APPLICATION_ID = 0x64667274
 """How `file` and we tell the database from others: "dfrt"."""
 
+LOG_SIZE = 16 * 2**20
+"""Bytes to which the log is cut back after a large result has gone through it; SQLite itself lets it be for ever."""
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -192,6 +195,7 @@ class DatabaseFile:
                 self.url, "its file system cannot keep a write-ahead log; put it on a local disk"
             )
         connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
         # Overwrites what is deleted where that costs nothing: not the pages of large bodies.
         connection.execute("PRAGMA secure_delete = FAST")
         if version < len(MIGRATIONS):
@@ -208,7 +212,7 @@ class DatabaseFile:
     def _version(self, connection: sqlite3.Connection) -> int:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application != APPLICATION_ID and (version or tables):
             raise StoreUnavailable(
                 self.url, "it is a database of something else; give deferit a file of its own"

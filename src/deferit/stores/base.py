@@ -81,6 +81,9 @@ class Store(ABC):
         """Return a number that differs after another process may have committed; microseconds, no transaction.
 
         For a store that is not shared it never changes.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
         """
         return 0
 
