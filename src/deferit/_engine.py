@@ -13,7 +13,7 @@ from weakref import WeakSet
 import anyio.to_thread
 
 from deferit._core.commands import QUERIES, Changed, Changes, Create
-from deferit._core.flow import Now, Stop, Wait
+from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._keeper import Duty, Keeper
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deferit._core.commands import Command
-    from deferit._core.flow import Effect
+    from deferit._core.effects import Effect
     from deferit._runs import Replayer
     from deferit.executors.base import Executor
     from deferit.options import Options
@@ -113,13 +113,15 @@ class Engine:
 
     # --- what flows yield --------------------------------------------------------------------------------------------
 
-    def perform(self, effect: Effect) -> object:
+    def perform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
         """Do what a flow yields, and return the answer."""
         if not self._is_started:
             self.start()
         match effect:
             case Create():
                 return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
+            case Try():
+                return self._worker.tries(effect, self._carried.pop(effect.job.id, {}))
             case Wait():
                 return self._wait(effect)
             case Stop(job):
@@ -131,13 +133,15 @@ class Engine:
             case _:
                 return self._ledger.execute(cast("Command", effect))
 
-    async def aperform(self, effect: Effect) -> object:
+    async def aperform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
         """Same as `perform`, but awaits."""
         if not self._is_started:
             await anyio.to_thread.run_sync(self.start)
         match effect:
             case Create():
                 return await self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
+            case Try():
+                return await self._worker.atries(effect, self._carried.pop(effect.job.id, {}))
             case Wait():
                 return await self._await(effect)
             case Stop(job):
@@ -152,26 +156,30 @@ class Engine:
     def _wait(self, wait: Wait) -> Job:
         deadline = time.monotonic() + wait.seconds
         signal = threading.Event()
-        with self._ledger.signals.watching(wait.job.id, signal.set):
-            while True:
-                signal.clear()
-                job = self._ledger.get(wait.job.id)
-                left = deadline - time.monotonic()
-                if wait.is_over(job) or left <= 0 or self._is_closed:
-                    return job
+        with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
+            job = self._ledger.get(wait.job.id)
+            while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
+                self._check_open()
                 signal.wait(left)
+                signal.clear()
+                job = watch.after(job)
+        return job
 
     async def _await(self, wait: Wait) -> Job:
         deadline = time.monotonic() + wait.seconds
         signal = AsyncSignal()
-        with self._ledger.signals.watching(wait.job.id, signal.set):
-            while True:
-                signal.clear()
-                job = await self._ledger.aget(wait.job.id)
-                left = deadline - time.monotonic()
-                if wait.is_over(job) or left <= 0 or self._is_closed:
-                    return job
+        with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
+            job = await self._ledger.aget(wait.job.id)
+            while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
+                self._check_open()
                 await signal.wait(left)
+                signal.clear()
+                job = watch.after(job)
+        return job
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ShuttingDown
 
     # --- a duty of the keeper ----------------------------------------------------------------------------------------
 
@@ -182,8 +190,7 @@ class Engine:
             return
         changed = cast("Changed", self._ledger.read(Changes(self._cursor)))
         self._seen_version, self._cursor = version, changed.cursor
-        for job_id in changed.job_ids:
-            self._ledger.signals.notify(job_id)
+        self._ledger.tell(changed.job_ids)
         self._worker.recheck(changed.job_ids)
 
 

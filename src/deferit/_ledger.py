@@ -13,10 +13,10 @@ from deferit._core.commands import CHANGES, Finish, Get, Release, Report
 from deferit._core.job import Job
 from deferit._log import log
 from deferit._signals import Signals
-from deferit.exceptions import StoreUnavailable
+from deferit.exceptions import JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from deferit._core.commands import Command, Query
     from deferit.stores.base import Store
@@ -101,6 +101,14 @@ class Ledger:
         assert isinstance(job, Job)
         return job
 
+    def tell(self, job_ids: Iterable[str]) -> None:
+        """Tell those who wait for one of these jobs what became of it: one query a job, however many wait."""
+        for job_id in self.signals.watched(job_ids):
+            try:
+                self.signals.notify(job_id, self.get(job_id))
+            except JobNotFound:
+                self.signals.notify(job_id, is_gone=True)
+
     def finish_again(self) -> None:
         """Try once more to store how jobs ended, where the store was not available."""
         commands, self._unfinished = self._unfinished, []
@@ -112,7 +120,7 @@ class Ledger:
         if isinstance(outcome, Job) and isinstance(command, CHANGES):
             if outcome.updated_at == command.now and not isinstance(command, Report):
                 log(outcome)
-            self.signals.notify(outcome.id)
+            self.signals.notify(outcome.id, outcome)
         elif isinstance(outcome, StoreUnavailable) and isinstance(command, Finish | Release):
             self._unfinished.append(command)
         return outcome

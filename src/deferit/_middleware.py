@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
-from deferit._core.flow import Submission, Visit
+from deferit._core.effects import CapturedRequest
+from deferit._core.flow import Submission, Visit, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
@@ -22,6 +23,7 @@ from deferit.options import options_from
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from deferit._core.flow import Target
     from deferit._core.http import Pairs, Request
     from deferit._core.policy import Deferral, Mark, Route
     from deferit._runs import Replayer
@@ -41,9 +43,10 @@ class Middleware(ABC):
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options_from(options)
         self._prefix = self.options.prefix
-        self._mounted = self.options.prefix + "/job_"
         self._routes = self.options.routes
         self._owner_of = self.options.owner or default_owner
+        self.application = f"{self.interface}:{self.options.application}"
+        self._has_list = self.options.owner is not None
         self._engine: Engine | None = None
 
     @property
@@ -61,9 +64,10 @@ class Middleware(ABC):
             engine.close()
 
     def _new_engine(self) -> Engine:
-        application = f"{self.interface}:{self.options.application}"
         executor = self.options.executor or self._own_executor()
-        return Engine(replace(self.options, application=application), executor, self._replayer())
+        return Engine(
+            replace(self.options, application=self.application), executor, self._replayer()
+        )
 
     @abstractmethod
     def _own_executor(self) -> Executor:
@@ -72,6 +76,12 @@ class Middleware(ABC):
     @abstractmethod
     def _replayer(self) -> Replayer:
         """Return what plays captured requests to the application."""
+
+    def mounted(self, path: str) -> Target | None:
+        """Return the mounted route that a path names; None: the path is the application's."""
+        if not path.startswith(self._prefix):
+            return None
+        return target(path, self._prefix, has_list=self._has_list)
 
     def decide(self, request: Request, mark: Mark) -> Deferral | None:
         """Return how a request to a marked handler is deferred, or None if it is answered synchronously."""
@@ -86,6 +96,7 @@ class Middleware(ABC):
             owner=self._owner_of(request),
             prefer=prefer_of(request) if prefer is None else prefer,
             max_wait=self.options.max_wait,
+            application=self.application,
             cookies=self.options.set_cookie,
         )
 
@@ -101,6 +112,8 @@ class Middleware(ABC):
             ttl=self.options.retention if mark.retention is None else mark.retention,
             repeatable=mark.is_repeatable(request.method),
         )
+        if mark.schedule is not None:
+            draft = replace(draft, due_at=mark.schedule.next_after(draft.created_at))
         return Submission(visit, mark, deferral, draft, placeholder)
 
     def configured(self, request: Request, route: Route) -> Submission | None:
@@ -160,12 +173,13 @@ class Passage(Approach, ABC):
 
     def captured(
         self, job_id: str, scope: dict[str, Any], carried: Mapping[str, Any], chunks: int
-    ) -> bytes:
+    ) -> CapturedRequest:
         """Return the captured request, encoded; what cannot be stored is kept for this process."""
         self.middleware.engine.carry(job_id, carried)
         url = self.request().url
         interface = self.middleware.interface
-        return encode(Captured(interface, scope, url, self.spool.last(), chunks))
+        encoded = encode(Captured(interface, scope, url, self.spool.last(), chunks))
+        return CapturedRequest(encoded, self.spool.digest)
 
 
 _NOT_KEPT = (

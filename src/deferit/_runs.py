@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from deferit._core.job import Job
     from deferit._records import Captured
+    from deferit._trials import Trial
     from deferit._worker import Worker
 
 REPORT_INTERVAL = 0.25
@@ -43,6 +44,7 @@ class Run(RunningJob, Work):
     def __init__(
         self, worker: Worker, job: Job, captured: Captured, carried: Mapping[str, Any], backend: str
     ) -> None:
+        self.job = job
         self.id = job.id
         self.owner = job.owner
         self.attempt = job.attempt
@@ -52,6 +54,7 @@ class Run(RunningJob, Work):
         self.backend = backend
         self.recorder = Recorder(captured.url, worker.max_result)
         self.raised: BaseException | None = None
+        self.trial: Trial | None = None
         self.over = threading.Event()
         self._worker = worker
         self._canceled = False
@@ -142,13 +145,23 @@ class Run(RunningJob, Work):
         """
         self.check()
         for index, piece in self.recorder.write(data):
-            self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
+            if not self._holds(piece):
+                self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
 
     async def awrite(self, data: bytes) -> None:
         """Same as `write`, but awaits the store."""
         self.check()
         for index, piece in self.recorder.write(data):
-            await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+            if not self._holds(piece):
+                await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+
+    def _holds(self, piece: bytes) -> bool:
+        """Whether a piece stays in memory, because the job is only tried."""
+        if self.trial is None or not self.trial.holds(piece):
+            return False
+        if self.trial.is_full:
+            self._worker.keep(self, self.trial)
+        return True
 
     @staticmethod
     def _bytes(piece: object) -> bytes:

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
 
 from deferit._loops import current_loop
+from deferit.exceptions import JobNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from deferit._core.job import Job
+
+
+class Watch:
+    """What somebody who waits for a job has been told of it last."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self._wake = wake
+        self._latest: Job | None = None
+        self._is_gone = False
+
+    def tell(self, job: Job | None, *, is_gone: bool = False) -> None:
+        """Take news, or None if there may be some without anybody having looked; from any thread."""
+        self._is_gone |= is_gone
+        if job is not None:
+            self._latest = self.after(job)
+        self._wake()
+
+    def after(self, job: Job) -> Job:
+        """Return the job as it is known to be, at least as late as ``job``.
+
+        Raises:
+            JobNotFound: it was purged.
+        """
+        if self._is_gone:
+            raise JobNotFound(job.id)
+        latest = self._latest
+        return latest if latest is not None and latest.revision > job.revision else job
 
 
 class Signals:
@@ -20,38 +49,42 @@ class Signals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watchers: dict[str, list[Callable[[], object]]] = {}
+        self._watches: dict[str, list[Watch]] = {}
 
     @contextmanager
-    def watching(self, job_id: str, wake: Callable[[], object]) -> Iterator[None]:
+    def watching(self, job_id: str, wake: Callable[[], object]) -> Iterator[Watch]:
         """Have ``wake`` called whenever the job changes, from any thread, for the time of the context."""
+        watch = Watch(wake)
         with self._lock:
-            self._watchers.setdefault(job_id, []).append(wake)
+            self._watches.setdefault(job_id, []).append(watch)
         try:
-            yield
+            yield watch
         finally:
-            with self._lock:
-                self._watchers[job_id].remove(wake)
-                if not self._watchers[job_id]:
-                    del self._watchers[job_id]
+            self._unwatch(job_id, watch)
 
-    def notify(self, job_id: str) -> None:
-        """Wake those who wait for a job."""
-        if job_id in self._watchers:
+    def _unwatch(self, job_id: str, watch: Watch) -> None:
+        with self._lock:
+            watches = self._watches[job_id]
+            watches.remove(watch)
+            if not watches:
+                del self._watches[job_id]
+
+    def notify(self, job_id: str, job: Job | None = None, *, is_gone: bool = False) -> None:
+        """Tell those who wait for a job what it is now; without ``job``, that they should look around."""
+        if job_id in self._watches:
             with self._lock:
-                wakes = list(self._watchers.get(job_id, ()))
-            for wake in wakes:
-                wake()
+                watches = list(self._watches.get(job_id, ()))
+            for watch in watches:
+                watch.tell(job, is_gone=is_gone)
 
     def notify_all(self) -> None:
         """Wake everybody."""
-        for job_id in self.watched():
+        for job_id in list(self._watches):
             self.notify(job_id)
 
-    def watched(self) -> Iterable[str]:
-        """Return the ids of the jobs that are waited for."""
-        with self._lock:
-            return list(self._watchers)
+    def watched(self, job_ids: Iterable[str]) -> list[str]:
+        """Return those of the ids that somebody waits for."""
+        return [job_id for job_id in job_ids if job_id in self._watches]
 
 
 class AsyncSignal:
@@ -69,7 +102,7 @@ class AsyncSignal:
         """Forget what was set."""
         self._event = anyio.Event()
 
-    async def wait(self, seconds: float = inf) -> None:
+    async def wait(self, seconds: float | None = None) -> None:
         """Wait until it is set, at most so long."""
         with anyio.move_on_after(seconds):
             await self._event.wait()

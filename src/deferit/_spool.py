@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from hashlib import sha256
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
-from deferit._core.flow import RequestTooLarge
+from deferit._core.effects import RequestTooLarge
 from deferit._core.recorder import PIECE
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ class Spool:
     def last(self) -> bytes:
         """Return the last piece, after all of `leading`; it may be empty."""
         return self._read()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all that was kept, in hexadecimal digits."""
+        digest = sha256()
+        self._rewind()
+        if self._file is None:
+            digest.update(b"".join(self._parts))
+        else:
+            while piece := self._file.read(PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Let go of what was kept; idempotent."""

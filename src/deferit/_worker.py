@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from deferit._committer import returned
-from deferit._core.commands import Claim, Claimed, Create, Finish, Release, Renew, Report, Sweep
-from deferit._core.flow import ShuttingDown
+from deferit._core.commands import (
+    Append,
+    Claim,
+    Claimed,
+    Create,
+    Finish,
+    Release,
+    Renew,
+    Report,
+    Sweep,
+)
+from deferit._core.effects import ShuttingDown, Try
 from deferit._core.job import Failure, Job, Status
 from deferit._core.outcome import outcome
 from deferit._log import log, log_exception, log_new
@@ -18,11 +29,13 @@ from deferit._loops import current_loop
 from deferit._records import decode_captured
 from deferit._runs import Run
 from deferit._signals import AsyncSignal
+from deferit._trials import End, Trial
 from deferit.exceptions import JobNotFound, LeaseLost, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from deferit._core.http import Response
     from deferit._ledger import Ledger
     from deferit._runs import Replayer
     from deferit.executors.base import Executor
@@ -56,6 +69,7 @@ class Worker:
         self._grace = options.grace
         self._slots = _Slots(options.concurrency)
         self._runs: dict[str, Run] = {}
+        self._trials: set[Run] = set()
         self._carried: dict[str, Mapping[str, Any]] = {}
         self._backend = "asyncio"
         self._has_backlog = True
@@ -65,6 +79,8 @@ class Worker:
     def close(self) -> None:
         """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
         self._is_closing = True
+        for run, trial in [(run, run.trial) for run in self._trials if run.trial]:
+            self.keep(run, trial)
         deadline = time.monotonic() + self._grace
         for run in list(self._runs.values()):
             run.over.wait(max(0.0, deadline - time.monotonic()))
@@ -83,7 +99,9 @@ class Worker:
             ShuttingDown: this process takes no more jobs.
             StoreUnavailable: the job could not be made durable, and does not exist.
         """
-        create = self._at_once(create, carried)
+        return self._commit(self._at_once(create, carried))
+
+    def _commit(self, create: Create) -> Job:
         result = self.ledger.outcome(create)
         run = self._created(create, result)
         if run:
@@ -93,7 +111,9 @@ class Worker:
     async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
         self._backend = current_loop().backend
-        create = self._at_once(create, carried)
+        return await self._acommit(self._at_once(create, carried))
+
+    async def _acommit(self, create: Create) -> Job:
         result = await self.ledger.aoutcome(create, partial(self._go_on_without, create))
         run = self._created(create, result)
         if run:
@@ -106,17 +126,19 @@ class Worker:
             raise ShuttingDown
         if carried:
             self._carried[create.job.id] = carried
-        if self._has_backlog or not self._slots.take():
-            return create
         now = self.ledger.now()
+        if self._has_backlog or create.job.due_at > now or not self._slots.take():
+            return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self._lease)
 
     def _created(self, create: Create, result: object) -> Run | None:
         """Take note of a new job, or of why there is none; return its run if it begins here and now."""
         is_ours = create.lease_until is not None
         if isinstance(result, Exception):
-            self._carried.pop(create.job.id, None)
-            self._slots.give(int(is_ours))
+            self._drop(create)
+            return None
+        if isinstance(result, Job) and result.id != create.job.id:
+            self._drop(create)
             return None
         log_new(create.job)
         if is_ours:
@@ -124,6 +146,11 @@ class Worker:
         self._has_backlog = True
         self._wake_keeper()
         return None
+
+    def _drop(self, create: Create) -> None:
+        """Forget a job that was not made."""
+        self._carried.pop(create.job.id, None)
+        self._slots.give(int(create.lease_until is not None))
 
     def _go_on_without(self, create: Create, result: object) -> None:
         """Begin a job whose submitter has gone while it was committed."""
@@ -149,12 +176,17 @@ class Worker:
     def ended(self, run: Run, escaped: BaseException | None) -> None:
         """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
         if not run.canceled and not isinstance(escaped, LeaseLost):
-            end = outcome(run.recorder, escaped, run.raised)
-            if end.error and end.error.code == "handler-exception":
-                log_exception(run, run.route, escaped or run.raised)
-            now = self.ledger.now()
-            self.ledger.submit(Finish(run.id, run.attempt, now, end.result, end.error, end.body))
+            end = End(outcome(run.recorder, escaped, run.raised), escaped)
+            if run.trial is None or not run.trial.holds_end(end):
+                self._finish(run, end)
         self._leave(run)
+
+    def _finish(self, run: Run, end: End) -> None:
+        result, error = end.outcome.result, end.outcome.error
+        if error and error.code == "handler-exception":
+            log_exception(run, run.route, end.escaped or run.raised)
+        now = self.ledger.now()
+        self.ledger.submit(Finish(run.id, run.attempt, now, result, error, end.outcome.body))
 
     def broken_off(self, run: Run) -> None:
         """Give back the job of a run whose task was canceled: by a client, or because its loop ends."""
@@ -163,9 +195,10 @@ class Worker:
         self._leave(run)
 
     def _leave(self, run: Run) -> None:
-        self._runs.pop(run.id, None)
-        self._slots.give()
         run.over.set()
+        self._runs.pop(run.id, None)
+        self._trials.discard(run)
+        self._slots.give()
         self.ledger.signals.notify(run.id)
         if self._has_backlog:
             self._wake_keeper()
@@ -179,7 +212,104 @@ class Worker:
         if isinstance(result, LeaseLost):
             self._stop_run(run)
         elif isinstance(result, Job):
-            self.ledger.signals.notify(result.id)
+            self.ledger.signals.notify(result.id, result)
+
+    # --- trying a job before it is stored ----------------------------------------------------------------------------
+
+    def tries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
+        """Begin a job without storing it; return the handler's response if it comes in time, else the stored job.
+
+        Raises:
+            ShuttingDown: this process takes no more jobs.
+            StoreUnavailable: there was no room to begin it, and it could not be made durable to wait.
+            BaseException: what the handler raised in place of a response.
+        """
+        create = self._at_once(Create(effect.job, effect.request), carried)
+        trial = Trial(create)
+        run = self._begin_trial(trial)
+        if run is None:
+            return self._commit(create)
+        signal = threading.Event()
+        with self.ledger.signals.watching(run.id, signal.set):
+            self._executor.submit(run)
+            deadline = time.monotonic() + effect.seconds
+            while not trial.is_settled:
+                signal.wait(self._time_left(run, trial, deadline))
+                signal.clear()
+        return trial.answer()
+
+    async def atries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
+        """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored."""
+        self._backend = current_loop().backend
+        create = self._at_once(Create(effect.job, effect.request), carried)
+        trial = Trial(create)
+        run = self._begin_trial(trial)
+        if run is None:
+            return await self._acommit(create)
+        signal = AsyncSignal()
+        with self.ledger.signals.watching(run.id, signal.set), self._kept_at_least(run, trial):
+            await self._executor.asubmit(run)
+            deadline = time.monotonic() + effect.seconds
+            while not trial.is_settled:
+                await signal.wait(self._time_left(run, trial, deadline))
+                signal.clear()
+        return trial.answer()
+
+    def _begin_trial(self, trial: Trial) -> Run | None:
+        """Return the run of a job that is not stored; None if this process has no room for it now."""
+        create = trial.create
+        if create.lease_until is None:
+            return None
+        captured = decode_captured(create.request)
+        carried = self._carried.pop(create.job.id, {})
+        run = Run(self, create.job, captured, carried, self._backend)
+        run.trial = trial
+        self._trials.add(run)
+        return run
+
+    @contextmanager
+    def _kept_at_least(self, run: Run, trial: Trial) -> Iterator[None]:
+        """Have a job stored if the task that waits for its end is canceled."""
+        try:
+            yield
+        except BaseException:
+            self.keep(run, trial)
+            raise
+
+    def _time_left(self, run: Run, trial: Trial, deadline: float) -> float | None:
+        """Return how long to wait for a trial; when its time is over, have it stored and wait for that, or the end.
+
+        Without a store there can be no 202, so the end is waited for, as without deferit.
+        """
+        left = deadline - time.monotonic()
+        if left > 0:
+            return left
+        if trial.failure is None:
+            self.keep(run, trial)
+        return None
+
+    def keep(self, run: Run, trial: Trial) -> None:
+        """Have the job of a trial stored, if that is not under way and its end is not known."""
+        if trial.begins_keeping():
+            now = self.ledger.now()
+            create = replace(trial.create, lease_until=now + self._lease)
+            self.ledger.submit(create, partial(self._kept, run, trial))
+
+    def _kept(self, run: Run, trial: Trial, result: object) -> None:
+        """Take note that a trial was stored, and have the store get what was held of its response."""
+        if isinstance(result, Exception):
+            trial.was_not_kept(result)
+        else:
+            log_new(run.job)
+            self._runs[run.id] = run
+            pieces, end = trial.was_kept()
+            for index, piece in enumerate(pieces):
+                self.ledger.submit(Append(run.id, run.attempt, index, piece))
+            if end:
+                self._finish(run, end)
+            if run.over.is_set():
+                self._runs.pop(run.id, None)
+        self.ledger.signals.notify(run.id)
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -241,7 +371,7 @@ class Worker:
         if slots:
             for claimed in self._claimed(slots):
                 log(claimed.job)
-                self.ledger.signals.notify(claimed.job.id)
+                self.ledger.signals.notify(claimed.job.id, claimed.job)
                 run = self._begin(claimed)
                 if run:
                     self._executor.submit(run)
@@ -275,7 +405,7 @@ class Worker:
         swept = cast("tuple[Job, ...]", self.ledger.execute(Sweep(self.ledger.now())))
         for job in swept:
             log(job)
-            self.ledger.signals.notify(job.id)
+            self.ledger.signals.notify(job.id, job)
         self._has_backlog |= any(job.status is Status.ACCEPTED for job in swept)
 
 

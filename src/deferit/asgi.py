@@ -11,9 +11,10 @@ import anyio
 import anyio.to_thread
 from werkzeug.datastructures import Headers
 
-from deferit._core.commands import Append, Load
-from deferit._core.flow import Capture, ClientGone, Effect, adrive, answer, submit, target
-from deferit._core.http import Request, Response, StoredBody, merged
+from deferit._core.commands import Append
+from deferit._core.effects import Capture, ClientGone, Effect, adrive, aparts
+from deferit._core.flow import answer, submit
+from deferit._core.http import Request, Response, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from deferit._core.effects import CapturedRequest
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
     from deferit._runs import Run
@@ -69,9 +71,9 @@ class ASGIMiddleware(Middleware):
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _route_path(scope)
-        mounted = target(path, self._prefix) if path.startswith(self._mounted) else None
+        mounted = self.mounted(path)
         if mounted:
-            await self._answer(mounted, scope, send)
+            await self._answer(mounted, scope, receive, send)
             return
         passage = _ASGIPassage(self, scope, receive, send)
         route = self._routes.find(scope["method"], path) if self._routes else None
@@ -81,11 +83,14 @@ class ASGIMiddleware(Middleware):
         if submission:
             await self._submit(submission, passage)
 
-    async def _answer(self, mounted: Target, scope: Scope, send: Send) -> None:
+    async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
         visit = self.visit(_request(scope))
         response = await adrive(answer(visit, mounted), self.engine.aperform)
-        await self._send(response, visit.request.method, send)
+        if response.length is None:
+            await self._stream(response, receive, send)
+        else:
+            await self._send(response, visit.request.method, send)
 
     async def _pass_on(
         self, passage: _ASGIPassage, scope: Scope, *, is_deferrable: bool
@@ -123,19 +128,23 @@ class ASGIMiddleware(Middleware):
             await send(_response_start(response))
             await send({"type": "http.response.body", "body": b""})
             return
-        piece = await self._piece(response.body, 0)
+        parts = aparts(response.body, self.engine.aperform)
+        part = await anext(parts, b"")
         await send(_response_start(response))
-        for index in range(1, _count(response.body)):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-            piece = await self._piece(response.body, index)
-        await send({"type": "http.response.body", "body": piece})
+        async for following in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            part = following
+        await send({"type": "http.response.body", "body": part})
 
-    async def _piece(self, body: bytes | StoredBody, index: int) -> bytes:
-        if isinstance(body, bytes):
-            return body
-        piece = await self.engine.aperform(Load(body.job_id, body.attempt, index))
-        assert isinstance(piece, bytes)
-        return piece
+    async def _stream(self, response: Response, receive: Receive, send: Send) -> None:
+        """Send a body that goes on until the client has gone."""
+        await send(_response_start(response))
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
+            async for part in aparts(response.body, self.engine.aperform):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            group.cancel_scope.cancel()
 
     # --- the life of the process -------------------------------------------------------------------------------------
 
@@ -218,7 +227,7 @@ class _ASGIPassage(Passage):
         if not self.is_placeholder:
             await self.outer_send(message)
 
-    async def capture(self, job_id: str) -> bytes:
+    async def capture(self, job_id: str) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
         Raises:
@@ -384,17 +393,15 @@ def _root_url(scope: Scope, host: str | None) -> str:
 
 def _response_start(response: Response) -> Message:
     headers = [(name.lower(), value) for name, value in _as_bytes(response.headers)]
-    if response.status not in BODILESS:
-        headers.append((b"content-length", str(_length(response.body)).encode()))
+    if response.status not in BODILESS and response.length is not None:
+        headers.append((b"content-length", str(response.length).encode()))
     return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
-def _length(body: bytes | StoredBody) -> int:
-    return body.length if isinstance(body, StoredBody) else len(body)
-
-
-def _count(body: bytes | StoredBody) -> int:
-    return body.chunks if isinstance(body, StoredBody) else 1
+async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:

@@ -8,7 +8,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from deferit._core.policy import Mark, mark_from
+from deferit._core.policy import Mark
+from deferit._schedule import mark_from_text
 from deferit.context import Approach, RunningJob, current
 from deferit.exceptions import OptionError
 from deferit.frameworks import placeholder
@@ -36,12 +37,12 @@ def deferred(handler: Callable[..., Any] | None = None, /, **marks: Any) -> Any:
     Args:
         handler: the handler, where the decorator is used without parentheses.
         marks: see `deferit._core.policy.Mark`: ``methods``, ``accept``, ``mode``, ``wait``, ``repeatable``,
-            ``retention``, ``name``.
+            ``retention``, ``schedule``, ``coalesce``, ``name``.
 
     Raises:
         OptionError: a mark that cannot be used, or something that is not a handler.
     """
-    mark = mark_from(marks)
+    mark = mark_from_text(marks)
     return _marked(handler, mark) if handler is not None else functools.partial(_marked, mark=mark)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from deferit._core.http import Request
 from deferit._core.policy import Defaults, Mode, Routes, mode, routes_from, seconds, unknown
+from deferit._schedule import mark_from_text
 from deferit.exceptions import OptionError
 from deferit.executors.base import Executor
 from deferit.executors.inline import InlineExecutor
@@ -34,8 +35,9 @@ class Options:
         application: the name under which this application's jobs are kept, if several share one store.
         routes: routes that are deferred without a mark, as ``["POST /reports", "GET /export/*"]`` or as a mapping of
             such texts to their marks.
-        mode: when marked handlers are deferred: ``always``, or ``prefer`` (if the client asks for it).
-        wait: seconds to wait for the end before a 202 is answered.
+        mode: when marked handlers are deferred: ``always``, ``prefer`` (if the client asks for it) or ``auto`` (if they
+            do not end in time).
+        wait: in mode ``auto``, seconds to wait for the end before a 202 is answered.
         max_wait: seconds for which ``Prefer: wait`` is honoured at the most.
         prefix: the path under which monitors and results are mounted.
         base_url: the application's public URL with any root path, without ``prefix``; None: as each request says.
@@ -57,7 +59,7 @@ class Options:
     application: str = "default"
     routes: Routes = field(default=())  # type: ignore[assignment]  # __post_init__ reads the texts
     mode: Mode = Mode.ALWAYS
-    wait: float = 0.0
+    wait: float = 1.0
     max_wait: float = 30.0
     prefix: str = "/jobs"
     base_url: str | None = None
@@ -124,7 +126,7 @@ def _text(name: str, value: object) -> str:
 
 
 def _routes(_name: str, value: object) -> Routes:
-    return value if isinstance(value, Routes) else routes_from(value)
+    return value if isinstance(value, Routes) else routes_from(value, mark_from_text)
 
 
 def _mode(_name: str, value: object) -> Mode:

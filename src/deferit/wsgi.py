@@ -13,9 +13,10 @@ from urllib.parse import quote
 import anyio.to_thread
 from werkzeug.datastructures import EnvironHeaders, Headers
 
-from deferit._core.commands import Append, Load
-from deferit._core.flow import Capture, ClientGone, Effect, answer, drive, submit, target
-from deferit._core.http import Request, Response, StoredBody, merged
+from deferit._core.commands import Append
+from deferit._core.effects import Capture, ClientGone, Effect, drive, parts
+from deferit._core.flow import answer, submit
+from deferit._core.http import Request, Response, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
+    from deferit._core.effects import CapturedRequest
     from deferit._core.flow import Submission, Target
     from deferit._runs import Run
     from deferit.executors.base import Executor
@@ -57,7 +59,7 @@ class WSGIMiddleware(Middleware):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = _decoded(environ.get("PATH_INFO", ""))
-        mounted = target(path, self._prefix) if path.startswith(self._mounted) else None
+        mounted = self.mounted(path)
         if mounted:
             return self._answer(mounted, environ, start_response)
         passage = _WSGIPassage(self, environ, start_response)
@@ -113,19 +115,10 @@ class WSGIMiddleware(Middleware):
     def _send(
         self, response: Response, method: str, start_response: StartResponse
     ) -> Iterable[bytes]:
-        body = self._pieces(response.body)
+        body = parts(response.body, self.engine.perform)
         first = next(body, b"") if method != "HEAD" else b""
         start_response(_status_line(response.status), _response_headers(response))
         return [] if method == "HEAD" else chain([first], body)
-
-    def _pieces(self, body: bytes | StoredBody) -> Iterator[bytes]:
-        if isinstance(body, bytes):
-            yield body
-            return
-        for index in range(body.chunks):
-            piece = self.engine.perform(Load(body.job_id, body.attempt, index))
-            assert isinstance(piece, bytes)
-            yield piece
 
     # --- the life of the process -------------------------------------------------------------------------------------
 
@@ -177,7 +170,7 @@ class _WSGIPassage(Passage):
             return body
         return _Begun(body)
 
-    def capture(self, job_id: str) -> bytes:
+    def capture(self, job_id: str) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
         Raises:
@@ -368,10 +361,8 @@ def _status_line(status: int) -> str:
 
 def _response_headers(response: Response) -> list[tuple[str, str]]:
     headers = list(response.headers)
-    if response.status not in BODILESS:
-        body = response.body
-        length = body.length if isinstance(body, StoredBody) else len(body)
-        headers.append(("Content-Length", str(length)))
+    if response.status not in BODILESS and response.length is not None:
+        headers.append(("Content-Length", str(response.length)))
     return headers
 
 

@@ -213,6 +213,15 @@ class List:
     limit: int
     before: str | None
 
+    def includes(self, job: Job) -> bool:
+        """Whether a job belongs to what is asked for."""
+        return (
+            job.owner == self.owner
+            and job.application == self.application
+            and self.status in {None, job.status}
+            and (self.before is None or job.id < self.before)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

@@ -8,18 +8,26 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_header, parse_range_header
+from werkzeug.http import (
+    http_date,
+    parse_date,
+    parse_etags,
+    parse_if_range_header,
+    parse_range_header,
+)
 
 from deferit._core.body import StoredBody
+from deferit._core.estimate import estimate
 from deferit._core.http import NEVER_REPLAYED, Pairs, Response, first, merged, without
 from deferit._core.job import Job, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from werkzeug.datastructures import Headers
 
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
-    from collections.abc import Sequence
 
 
 OK = 200
@@ -134,7 +142,16 @@ class Site:
 
 
 def retry_after(job: Job, now: float) -> int:
-    """Return the seconds after which to ask again: 1, 1, 2, 4 … 30 by the job's age."""
+    """Return the seconds after which to ask again.
+
+    Half of what the estimate says is left; when the window opens, for a job that waits for one; with nothing to go by
+    1, 1, 2, 4 … 30 by the job's age.
+    """
+    if job.status is Status.ACCEPTED and job.due_at > now:
+        return max(1, math.ceil(job.due_at - now))
+    expected = estimate(job, now)
+    if expected is not None:
+        return min(LONGEST_RETRY, max(1, int((expected.median - now) / 2)))
     age = max(0.0, now - job.created_at)
     return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004
 
@@ -171,6 +188,10 @@ def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str
     }
     if job.status is Status.ACCEPTED and position is not None:
         members["queuePosition"] = position
+    expected = estimate(job, now)
+    if expected is not None:
+        members["estimatedCompletion"] = _time(expected.median)
+        members["estimatedCompletionLatest"] = _time(expected.latest)
     return members
 
 
@@ -243,9 +264,7 @@ def _applied(deferral: Deferral) -> str:
     return ", ".join(member for member in members if member)
 
 
-def monitor(
-    job: Job, site: Site, now: float, position: int | None, request: Request
-) -> Response:
+def monitor(job: Job, site: Site, now: float, position: int | None, request: Request) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
     tag = etag(job)
     link = ("Link", site.links(job))
@@ -282,7 +301,9 @@ def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
-def jobs(found: Sequence[Job], site: Site, now: float, links: Sequence[tuple[str, str]]) -> Response:
+def jobs(
+    found: Sequence[Job], site: Site, now: float, links: Sequence[tuple[str, str]]
+) -> Response:
     """Return a page of the list of jobs; ``links`` are relations with their URLs."""
     members = {
         "jobs": [status_document(job, site, now, None) for job in found],
@@ -366,7 +387,9 @@ def ranged(whole: Response, asked: Headers, tag: str) -> Response:
     span = wanted.range_for_length(whole.length)
     if span is None:
         unmet = problem("range-not-satisfiable", length=whole.length)
-        return Response(416, (*unmet.headers, ("Content-Range", f"bytes */{whole.length}")), unmet.body)
+        return Response(
+            416, (*unmet.headers, ("Content-Range", f"bytes */{whole.length}")), unmet.body
+        )
     content_range = ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{whole.length}")
     return Response(206, (*headers, content_range), _part(whole.body, *span))
 
@@ -391,7 +414,9 @@ def answered_in_time(response: Response) -> Response:
 
 def replayed(response: Response) -> Response:
     """Return the answer to a request whose key has a job already."""
-    return Response(response.status, (*response.headers, ("Idempotent-Replayed", "true")), response.body)
+    return Response(
+        response.status, (*response.headers, ("Idempotent-Replayed", "true")), response.body
+    )
 
 
 def event_stream(events: Body) -> Response:

@@ -40,10 +40,10 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class CapturedRequest:
-    """A captured request, encoded for the store, and the SHA-256 of its body in hexadecimal digits."""
+    """A captured request, encoded for the store; ``digest`` returns the SHA-256 of its body, in hexadecimal digits."""
 
     encoded: bytes
-    body_digest: str
+    digest: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
-from werkzeug.http import parse_accept_header
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from deferit._core import document
 from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
@@ -44,8 +43,11 @@ from deferit._core.job import Job, Status
 from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.prefer import Prefer
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -94,8 +96,8 @@ def submit(submission: Submission) -> Flow:
     return exposed(submission.visit.request, response)
 
 
-def _refusal(submission: Submission, code: str, **values: object) -> Response:
-    return in_place_of(submission.placeholder, problem(code, **values))
+def _refusal(submission: Submission, code: str, **values: float) -> Response:
+    return in_place_of(submission.placeholder, problem(code, None, **values))
 
 
 def _submit(submission: Submission) -> Flow:
@@ -108,14 +110,21 @@ def _submit(submission: Submission) -> Flow:
     captured: CapturedRequest = yield Capture(submission.draft.id)
     draft = _identified(submission, key, captured)
     if deferral.is_tried and draft.identity is None:
-        job: Job | Response = yield Try(draft, captured.encoded, deferral.wait)
-        if isinstance(job, Response):
-            return document.answered_in_time(job)
-    else:
-        job = yield Create(draft, captured.encoded)
-        if deferral.wait > 0 and not job.is_finished:
-            job = yield from _waited(job, deferral.wait)
-    return (yield from _accepted(submission, job, is_replayed=key is not None and job.id != draft.id))
+        return (yield from _tried(submission, captured))
+    job: Job = yield Create(draft, captured.encoded)
+    if deferral.wait > 0 and not job.is_finished:
+        job = yield from _waited(job, deferral.wait)
+    is_replayed = key is not None and job.id != draft.id
+    return (yield from _accepted(submission, job, is_replayed=is_replayed))
+
+
+def _tried(submission: Submission, captured: CapturedRequest) -> Flow:
+    """Begin without storing anything; a handler that ends in time answers as if nobody had deferred it."""
+    seconds = submission.deferral.wait
+    end: Job | Response = yield Try(submission.draft, captured.encoded, seconds)
+    if isinstance(end, Response):
+        return document.answered_in_time(end)
+    return (yield from _accepted(submission, end, is_replayed=False))
 
 
 def _identified(submission: Submission, key: str | None, captured: CapturedRequest) -> Job:
@@ -123,7 +132,7 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     draft, visit = submission.draft, submission.visit
     if key is None and not submission.mark.coalesce:
         return draft
-    same = identity(visit.request, visit.owner, key, captured.body_digest)
+    same = identity(visit.request, visit.owner, key, captured.digest())
     return replace(draft, identity=same)
 
 
@@ -339,7 +348,9 @@ def _parameters(query: str) -> tuple[Status | None, int, str | None]:
         raise ValueError(f"limit is a number from 1 to {LONGEST_PAGE}.")
     cursor = given.get("cursor")
     if cursor is not None and not is_id(cursor):
-        raise ValueError("cursor is what the link to the next page has; leave it out for the first.")
+        raise ValueError(
+            "cursor is what the link to the next page has; leave it out for the first."
+        )
     return Status(status) if status else None, int(limit), cursor
 
 

@@ -54,9 +54,7 @@ def client_key(request: Request) -> str | None:
     return key
 
 
-def identity(
-    request: Request, owner: str | None, key: str | None, body_digest: str
-) -> Identity:
+def identity(request: Request, owner: str | None, key: str | None, body_digest: str) -> Identity:
     """Return the identity of a request: by the client's key, or, without one, by all that it says."""
     fingerprint = _hash(request.method, _target(request), _content_type(request), body_digest)
     place = (_submitter(request, owner), request.method, request.path)
@@ -69,7 +67,11 @@ def _submitter(request: Request, owner: str | None) -> str:
     """Return who asks: the owner, or without one a hash of the credentials that were sent."""
     if owner is not None:
         return _hash("owner", owner)
-    credentials = [*request.headers.getlist("Authorization"), "", *request.headers.getlist("Cookie")]
+    credentials = [
+        *request.headers.getlist("Authorization"),
+        "",
+        *request.headers.getlist("Cookie"),
+    ]
     return _hash("credentials", *credentials)
 
 

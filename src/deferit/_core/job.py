@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from deferit._core.http import Pairs, first
-from deferit._core.idempotency import Identity
+from deferit._core.idempotency import Identity  # noqa: TC001  stores read the annotations
 from deferit.exceptions import InvalidTransition, LeaseLost
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deferit._core.http import Request, Response
 from deferit.exceptions import OptionError
@@ -35,6 +35,14 @@ class Mode(StrEnum):
     """Only if the client sends ``Prefer: respond-async``."""
     AUTO = "auto"
     """Only if the handler does not end in time."""
+
+
+class Schedule(Protocol):
+    """When windows open."""
+
+    def next_after(self, now: float) -> float:
+        """Return the instant of the next one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,9 @@ class Mark:
             object.__setattr__(self, "mode", mode(self.mode))
         if self.accept is not None and not callable(self.accept):
             msg = f"accept={self.accept!r} is not a function of the request"
+            raise OptionError(msg)
+        if self.schedule is not None and self.mode is Mode.AUTO:
+            msg = "schedule= and mode='auto' exclude each other: a job that waits for its window ends in no time"
             raise OptionError(msg)
         for name in ("wait", "retention"):
             seconds(name, getattr(self, name))
@@ -252,11 +263,11 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join([*parts, re.escape(path[position:])]), re.DOTALL)
 
 
-def routes_from(value: object) -> Routes:
+def routes_from(value: object, read: Callable[[Mapping[str, Any]], Mark] = mark_from) -> Routes:
     """Return the configured routes that the option ``routes`` describes.
 
     It is a collection of texts like ``"POST /reports"``, or a mapping from such texts to their marks; in the
-    environment the texts are separated by commas.
+    environment the texts are separated by commas. ``read`` makes marks of what the mapping says.
 
     Raises:
         OptionError: a route that cannot be read.
@@ -264,7 +275,7 @@ def routes_from(value: object) -> Routes:
     if isinstance(value, str):
         value = re.findall(r"(?:[^,/]+,)*[^,/]*/[^,]*", value)
     if isinstance(value, dict):
-        return Routes(_route(text, mark_from(marks)) for text, marks in value.items())
+        return Routes(_route(text, read(marks)) for text, marks in value.items())
     if not isinstance(value, list | tuple | set | frozenset):
         msg = f"routes={value!r} is not a list; write for example routes=['POST /reports', 'GET /export/*']"
         raise OptionError(msg)

@@ -49,6 +49,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             id TEXT NOT NULL PRIMARY KEY,
             application TEXT NOT NULL,
             owner TEXT,
+            key TEXT,
             status TEXT NOT NULL,
             attempt INTEGER NOT NULL,
             wake_at REAL NOT NULL,
@@ -67,6 +68,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         CREATE INDEX finished ON jobs (wake_at, id)
         WHERE status IN ('succeeded', 'failed', 'canceled')
         """,
+        "CREATE INDEX owned ON jobs (owner, application, id) WHERE owner IS NOT NULL",
+        "CREATE UNIQUE INDEX keyed ON jobs (key) WHERE key IS NOT NULL",
         """
         CREATE TABLE pieces (
             job_id TEXT NOT NULL,

@@ -60,7 +60,8 @@ class Store(ABC):
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands in one transaction; return a result or an exception for each, in their order.
 
-        The results: `Create` the job (`JobExists`); `Append` None (`LeaseLost`, `JobNotFound`, `JobExists`); `Claim` a
+        The results: `Create` the job, or the one that has its key (`JobExists`,
+        `KeyReused`); `Append` None (`LeaseLost`, `JobNotFound`, `JobExists`); `Claim` a
         tuple of `Claimed`; `Renew` a tuple of the lost leases; a change the job as it is now (`JobNotFound`, and what
         ``apply`` raises); `Purge` whether it is gone (`JobNotFound`); `Sweep` a tuple of jobs.
 
@@ -70,7 +71,9 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, query: Query) -> object:
-        """Answer one query: `Get` the job, `Load` bytes, `Position` an integer, `Changes` a `Changed`.
+        """Answer one query.
+
+        The answers: `Get` the job, `Load` bytes, `Position` an integer, `List` a tuple of jobs, `Changes` a `Changed`.
 
         Raises:
             JobNotFound: there is no such job, or no such piece of a body.

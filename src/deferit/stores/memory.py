@@ -20,6 +20,7 @@ from deferit._core.commands import (
     Create,
     Finish,
     Get,
+    List,
     Load,
     Position,
     Purge,
@@ -79,6 +80,7 @@ class MemoryStore(Store):
         self._rows: dict[str, Row] = {}
         self._early: defaultdict[str, dict[tuple[int, int], bytes]] = defaultdict(dict)
         self._agendas: defaultdict[tuple[str, str], Agenda] = defaultdict(list)
+        self._keys: dict[str, str] = {}
         self._cursor = 0
         self._changes: deque[tuple[int, frozenset[str]]] = deque(maxlen=KEPT_CHANGES)
 
@@ -129,14 +131,24 @@ class MemoryStore(Store):
 
     def _create(self, command: Create, changed: set[str]) -> Job:
         job = command.job
+        same = self._same(command)
+        if same is not None:
+            return same
         if job.id in self._rows:
             raise JobExists(job.id)
+        if job.key:
+            self._keys[job.key] = job.id
         row = Row(job, wake_at(job, command.lease_until), command.request)
         row.pieces = self._early.pop(job.id, {})
         self._rows[job.id] = row
         insort(self._agenda(job), (row.wake_at, job.id))
         changed.add(job.id)
         return job
+
+    def _same(self, command: Create) -> Job | None:
+        """Return the job that the same request has made before."""
+        other = self._rows.get(self._keys.get(command.job.key or "", ""))
+        return other.job if other and command.found(other.job) else None
 
     def _append(self, command: Append) -> None:
         if command.attempt == 0:
@@ -214,6 +226,7 @@ class MemoryStore(Store):
         self._move(row, job, wake_at(job, lease_until))
         if job.is_finished:
             row.request = None
+            self._free_key(job, job.key)
         row.pieces = {key: data for key, data in row.pieces.items() if keeps(job, *key)}
         changed.add(job.id)
 
@@ -224,8 +237,15 @@ class MemoryStore(Store):
 
     def _forget(self, row: Row, changed: set[str]) -> None:
         self._unlist(row)
+        self._free_key(row.job, None)
         del self._rows[row.job.id]
         changed.add(row.job.id)
+
+    def _free_key(self, job: Job, kept: str | None) -> None:
+        """Let go of a job's key, if it still has one and has to."""
+        key = job.identity.key if job.identity else ""
+        if kept is None and self._keys.get(key) == job.id:
+            del self._keys[key]
 
     def _unlist(self, row: Row) -> None:
         agenda = self._agenda(row.job)
@@ -256,6 +276,8 @@ class MemoryStore(Store):
                 case Position():
                     waiting = self._agendas[Status.ACCEPTED, query.job.application]
                     return bisect_left(waiting, (query.job.due_at, query.job.id))
+                case List():
+                    return self._list(query)
                 case Changes():
                     return self._changed(query.since)
             assert_never(query)
@@ -267,6 +289,12 @@ class MemoryStore(Store):
             return pieces[query.attempt, query.index]
         except KeyError:
             raise JobNotFound(query.job_id) from None
+
+    def _list(self, query: List) -> tuple[Job, ...]:
+        jobs = (row.job for row in self._rows.values())
+        found = [job for job in jobs if query.includes(job)]
+        found.sort(key=lambda job: job.id, reverse=True)
+        return tuple(found[: query.limit])
 
     def _changed(self, since: int) -> Changed:
         if since < 0:

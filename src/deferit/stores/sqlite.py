@@ -17,6 +17,7 @@ from deferit._core.commands import (
     Create,
     Finish,
     Get,
+    List,
     Load,
     Position,
     Purge,
@@ -45,6 +46,8 @@ INLINE = 8_192
 
 KEPT_CHANGES = 10_000
 """Batches that `Changes` can look back on."""
+
+AFTER_ALL_IDS = "job_~"
 
 REQUEST = -1
 """The position, among the pieces of attempt 0, of a captured request that is too long for its row."""
@@ -110,6 +113,8 @@ class SQLiteStore(Store):
                     return _load(connection, query)
                 case Position():
                     return _position(connection, query.job)
+                case List():
+                    return _list(connection, query)
                 case Changes():
                     return _changes(connection, query.since)
             assert_never(query)
@@ -172,11 +177,15 @@ class _Batch:
 
     def _create(self, command: Create) -> Job:
         job, request = command.job, command.request
+        same = self._same(command)
+        if same is not None:
+            return same
         is_long = len(request) > INLINE
         row = (
             job.id,
             job.application,
             job.owner,
+            job.key,
             job.status.value,
             job.attempt,
             wake_at(job, command.lease_until),
@@ -189,6 +198,20 @@ class _Batch:
             self._execute(_APPEND, (job.id, 0, REQUEST, request))
         self._changed.append(job.id)
         return job
+
+    def _same(self, command: Create) -> Job | None:
+        """Return the job that the same request has made before; one that only had the key loses it."""
+        key = command.job.key
+        row = self._execute(_KEYED, (key,)).fetchone() if key else None
+        if row is None:
+            return None
+        other = decode_job(row[0])
+        if command.found(other):
+            return other
+        if self._job(command.job.id) is not None:
+            raise JobExists(command.job.id)
+        self._execute(_FREE_KEY, (other.id,))
+        return None
 
     def _append(self, command: Append) -> None:
         job = self._job(command.job_id)
@@ -284,6 +307,7 @@ class _Batch:
             wake_at(job, None),
             encode(job),
             body if is_short else None,
+            job.key,
             job.id,
         )
         self._execute(_FINISH, row)
@@ -317,6 +341,13 @@ def _position(connection: sqlite3.Connection, job: Job) -> int:
     return int(count)
 
 
+def _list(connection: sqlite3.Connection, query: List) -> tuple[Job, ...]:
+    status = query.status.value if query.status else None
+    before = query.before or AFTER_ALL_IDS
+    row = (query.owner, query.application, before, status, query.limit)
+    return tuple(decode_job(record) for (record,) in connection.execute(_LIST, row))
+
+
 def _changes(connection: sqlite3.Connection, since: int) -> Changed:
     (cursor,) = connection.execute(_CURSOR).fetchone()
     if since < 0 or since == cursor:
@@ -328,9 +359,11 @@ def _changes(connection: sqlite3.Connection, since: int) -> Changed:
 
 
 _CREATE = """
-    INSERT INTO jobs (id, application, owner, status, attempt, wake_at, record, request)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO jobs (id, application, owner, key, status, attempt, wake_at, record, request)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+_KEYED = "SELECT record FROM jobs WHERE key = ?"
+_FREE_KEY = "UPDATE jobs SET key = NULL WHERE id = ?"
 _GET = "SELECT record FROM jobs WHERE id = ?"
 _WAITING = """
     SELECT record, request FROM jobs
@@ -341,7 +374,8 @@ _RENEW = "UPDATE jobs SET wake_at = ? WHERE id = ? AND attempt = ? AND status = 
 _REPORT = "UPDATE jobs SET record = ? WHERE id = ?"
 _RETURN = "UPDATE jobs SET status = 'accepted', wake_at = ?, record = ? WHERE id = ?"
 _FINISH = """
-    UPDATE jobs SET status = ?, wake_at = ?, record = ?, request = NULL, body = ? WHERE id = ?
+    UPDATE jobs SET status = ?, wake_at = ?, record = ?, request = NULL, body = ?, key = ?
+    WHERE id = ?
 """
 _FORGET = "DELETE FROM jobs WHERE id = ?"
 _LOST = """
@@ -351,6 +385,11 @@ _LOST = """
 _OVER = """
     SELECT record FROM jobs
     WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
+"""
+_LIST = """
+    SELECT record FROM jobs
+    WHERE owner = ?1 AND application = ?2 AND id < ?3 AND (?4 IS NULL OR status = ?4)
+    ORDER BY id DESC LIMIT ?5
 """
 _POSITION = """
     SELECT count(*) FROM jobs

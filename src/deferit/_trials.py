@@ -1,0 +1,105 @@
+"""A job that runs before it is stored, in the hope that it ends in time and never has to be."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from deferit._core.http import Response
+
+if TYPE_CHECKING:
+    from deferit._core.commands import Create
+    from deferit._core.job import Job
+    from deferit._core.outcome import Outcome
+
+MOST_PIECES = 4
+"""Full pieces of a response that are held in memory (1 MiB); a longer response has its job stored."""
+
+
+class ResponseMissing(RuntimeError):
+    """The application ended without a whole response."""
+
+
+class End:
+    """How a tried run ended."""
+
+    def __init__(self, outcome: Outcome, escaped: BaseException | None) -> None:
+        self.outcome = outcome
+        self.escaped = escaped
+
+
+class Trial:
+    """What is held of a run whose job is not stored: either it is answered from here, or all of it goes to the store.
+
+    The run writes and ends in its own thread, the request that waits decides in another, and what is committed is
+    learned in a third; so each step is taken under a lock, and what came first holds.
+    """
+
+    def __init__(self, create: Create) -> None:
+        self.create = create
+        self.failure: Exception | None = None
+        self._lock = threading.Lock()
+        self._pieces: list[bytes] = []
+        self._end: End | None = None
+        self._is_keeping = False
+        self._is_kept = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the response is too long to be held."""
+        return len(self._pieces) >= MOST_PIECES
+
+    def holds(self, piece: bytes) -> bool:
+        """Take a piece of the response; False if it has to go to the store."""
+        with self._lock:
+            if not self._is_kept:
+                self._pieces.append(piece)
+            return not self._is_kept
+
+    def holds_end(self, end: End) -> bool:
+        """Take the end of the run; False if it has to go to the store."""
+        with self._lock:
+            if not self._is_kept:
+                self._end = end
+            return not self._is_kept
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known what to answer: the end came in time, or the job is stored."""
+        with self._lock:
+            return self._is_kept or (self._end is not None and not self._is_keeping)
+
+    def answer(self) -> Response | Job:
+        """Return the job if it is stored, else the handler's response.
+
+        Raises:
+            BaseException: what the handler raised in place of one, as it would have without deferit.
+        """
+        if self._is_kept:
+            return self.create.job
+        assert self._end is not None
+        outcome = self._end.outcome
+        if outcome.result is None:
+            raise self._end.escaped or ResponseMissing
+        body = b"".join([*self._pieces, outcome.body])
+        return Response(outcome.result.status, outcome.result.headers, body)
+
+    def begins_keeping(self) -> bool:
+        """Whether it is the caller's to have the job stored now; once only, and not if the end came in time."""
+        with self._lock:
+            if self._is_keeping or self._end is not None:
+                return False
+            self._is_keeping = True
+            return True
+
+    def was_kept(self) -> tuple[list[bytes], End | None]:
+        """Take note that the job is in the store; return what of its response has to follow."""
+        with self._lock:
+            self._is_kept = True
+            return self._pieces, self._end
+
+    def was_not_kept(self, failure: Exception) -> None:
+        """Take note that the job could not be stored: the request has to wait for the end after all."""
+        with self._lock:
+            self.failure = failure
+            self._is_keeping = False
