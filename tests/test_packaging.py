@@ -79,7 +79,7 @@ def packages_of_extras() -> list[str]:
 def modules_for_everybody() -> list[str]:
     """Return the names of all modules but those that exist for somebody else's package."""
     folder = ROOT / "src/deferit"
-    for_others = {"frameworks", "testing"}
+    for_others = {"_poster", "frameworks", "testing"}
     return [
         ".".join(("deferit", *path.relative_to(folder).with_suffix("").parts)).removesuffix(
             ".__init__"

@@ -16,6 +16,7 @@ from deferit._core.commands import QUERIES, Changed, Changes, Create
 from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
+from deferit._deliverer import Deliverer
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
 from deferit._signals import AsyncSignal
@@ -48,6 +49,8 @@ class Engine:
         self._keeper = Keeper(TICK)
         self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
         self._keeper.duties = self._duties(options.lease / 3)
+        callbacks, application = options.callbacks, options.application
+        self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
         self._carried: dict[str, Mapping[str, Any]] = {}
         self._seen_version = -1
         self._cursor = -1
@@ -78,6 +81,8 @@ class Engine:
                 return
             self._ledger.open()
             self._keeper.start()
+            if self._deliverer:
+                self._deliverer.start()
             self._is_started = True
             _engines.add(self)
 
@@ -90,6 +95,8 @@ class Engine:
         if self._is_started:
             self._worker.close()
             self._keeper.close()
+            if self._deliverer:
+                self._deliverer.close()
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)

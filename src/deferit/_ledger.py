@@ -28,6 +28,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self.signals = Signals()
         self.store = store
+        self.wake_deliverer: Callable[[], object] = lambda: None
         self._committer = Committer(store.execute, store.url)
         self._unfinished: list[Finish | Release] = []
 
@@ -121,6 +122,8 @@ class Ledger:
             if outcome.updated_at == command.now and not isinstance(command, Report):
                 log(outcome)
             self.signals.notify(outcome.id, outcome)
+            if outcome.callback_at is not None:
+                self.wake_deliverer()
         elif isinstance(outcome, StoreUnavailable) and isinstance(command, Finish | Release):
             self._unfinished.append(command)
         return outcome

@@ -114,7 +114,9 @@ class Middleware(ABC):
         )
         if mark.schedule is not None:
             draft = replace(draft, due_at=mark.schedule.next_after(draft.created_at))
-        return Submission(visit, mark, deferral, draft, placeholder)
+        callbacks = self.options.callbacks
+        allowed = callbacks.allowed if callbacks else None
+        return Submission(visit, mark, deferral, draft, placeholder, allowed)
 
     def configured(self, request: Request, route: Route) -> Submission | None:
         """Return the submission of a request to a configured route; None if it is answered synchronously."""

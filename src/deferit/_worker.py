@@ -120,14 +120,20 @@ class Worker:
             await self._executor.asubmit(run)
         return cast("Job", returned(result))
 
-    def _at_once(self, create: Create, carried: Mapping[str, Any]) -> Create:
-        """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it."""
+    def _at_once(
+        self, create: Create, carried: Mapping[str, Any], *, is_urgent: bool = False
+    ) -> Create:
+        """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it.
+
+        An urgent one, whose client may have the answer at once, passes those that wait.
+        """
         if self._is_closing:
             raise ShuttingDown
         if carried:
             self._carried[create.job.id] = carried
         now = self.ledger.now()
-        if self._has_backlog or create.job.due_at > now or not self._slots.take():
+        has_turn = is_urgent or not self._has_backlog
+        if not has_turn or create.job.due_at > now or not self._slots.take():
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self._lease)
 
@@ -224,7 +230,7 @@ class Worker:
             StoreUnavailable: there was no room to begin it, and it could not be made durable to wait.
             BaseException: what the handler raised in place of a response.
         """
-        create = self._at_once(Create(effect.job, effect.request), carried)
+        create = self._at_once(Create(effect.job, effect.request), carried, is_urgent=True)
         trial = Trial(create)
         run = self._begin_trial(trial)
         if run is None:
@@ -241,7 +247,7 @@ class Worker:
     async def atries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
         """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored."""
         self._backend = current_loop().backend
-        create = self._at_once(Create(effect.job, effect.request), carried)
+        create = self._at_once(Create(effect.job, effect.request), carried, is_urgent=True)
         trial = Trial(create)
         run = self._begin_trial(trial)
         if run is None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from deferit._core.http import Request
 from deferit._core.policy import Defaults, Mode, Routes, mode, routes_from, seconds, unknown
 from deferit._schedule import mark_from_text
+from deferit.callbacks import Callbacks, callbacks_from_text
 from deferit.exceptions import OptionError
 from deferit.executors.base import Executor
 from deferit.executors.inline import InlineExecutor
@@ -48,6 +49,8 @@ class Options:
         retention: seconds for which a finished job is kept.
         lease: seconds after which a worker that gives no sign is taken for lost.
         grace: seconds that running jobs are given to end when the process is asked to stop.
+        callbacks: who may be told by a request when a job is finished: a mapping from the beginnings of URLs to signing
+            secrets, or `deferit.callbacks.Callbacks`; None: nobody.
         set_cookie: whether the result route replays the handler's ``Set-Cookie``.
 
     Raises:
@@ -70,6 +73,7 @@ class Options:
     retention: float = 86_400.0
     lease: float = 15.0
     grace: float = 10.0
+    callbacks: Callbacks | None = None
     set_cookie: bool = False
 
     def __post_init__(self) -> None:
@@ -207,6 +211,20 @@ def _owner(name: str, value: object) -> OwnerOf | None:
     return cast("OwnerOf | None", value)
 
 
+def _callbacks(name: str, value: object) -> Callbacks | None:
+    if value is None or isinstance(value, Callbacks):
+        return value
+    if isinstance(value, str):
+        return callbacks_from_text(value) if value else None
+    if isinstance(value, Mapping):
+        return Callbacks(value)
+    msg = (
+        f"{name}= is neither a mapping like {{'https://hooks.example.com/': 'whsec_…'}} "
+        "nor a deferit.callbacks.Callbacks"
+    )
+    raise OptionError(msg)
+
+
 _READERS: dict[str, Callable[[str, Any], object]] = {
     "store": _store,
     "executor": _executor,
@@ -224,5 +242,6 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
     "retention": _positive_seconds,
     "lease": _positive_seconds,
     "grace": _seconds,
+    "callbacks": _callbacks,
     "set_cookie": _flag,
 }

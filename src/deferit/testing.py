@@ -27,6 +27,7 @@ try:
 except ModuleNotFoundError as exc:
     raise ModuleNotFoundError(f"deferit.testing needs {exc.name}: pip install {exc.name}") from exc
 
+from deferit._core.callback import Callback
 from deferit._core.commands import (
     ORPHANED,
     Append,
@@ -34,6 +35,7 @@ from deferit._core.commands import (
     Changed,
     Changes,
     Claim,
+    ClaimCallbacks,
     Claimed,
     Create,
     Finish,
@@ -44,6 +46,7 @@ from deferit._core.commands import (
     Release,
     Renew,
     Report,
+    SettleCallback,
     Sweep,
 )
 from deferit._core.ids import RANDOM_BYTES, make_id
@@ -64,6 +67,7 @@ NOON = 1_800_000_000.0
 LEASE = NOON + 15
 TTL = 3600.0
 REQUEST = b"a captured request"
+CALLBACK = Callback("https://hooks.example.com/", "https://shop.example.com/jobs")
 LONG = bytes(range(256)) * 1024
 """A quarter of a megabyte."""
 
@@ -235,6 +239,7 @@ class StoreContract:
             progress=3,
             error=Failure("code", "message"),
             result=a_result(),
+            callback=CALLBACK,
         )
 
         assert ask(store, Create(job, REQUEST)) == job
@@ -671,6 +676,162 @@ class StoreContract:
         assert store.read(Load(late, 0, 0)) == b"x"
         assert store.read(Load(created.id, 0, 0)) == b"x"
 
+    # --- callbacks ---
+
+    def test_a_callback_is_not_due_before_its_job_is_finished(self, store: Store) -> None:
+        waiting(store, 1, callback=CALLBACK)
+        running(store, 2, callback=CALLBACK)
+        finished(store, 3)
+
+        assert _claim_callbacks(store, now=NOON + 1e9) == ()
+
+    @pytest.mark.parametrize("how", ["finish", "cancel", "sweep", "release"])
+    def test_a_callback_is_due_in_the_moment_its_job_is_finished(
+        self, store: Store, how: str
+    ) -> None:
+        job = running(store, callback=CALLBACK)
+        end: dict[str, Command] = {
+            "finish": Finish(job.id, 1, NOON, a_result(), None, b"hello"),
+            "cancel": Cancel(job.id, 1, NOON, "asked to stop"),
+            "sweep": Sweep(LEASE),
+            "release": Release(job.id, 1, NOON),
+        }
+        ask(store, end[how])
+        done = _job(store, job.id)
+
+        assert done.is_finished
+        assert done.callback == CALLBACK.due(done.updated_at)
+        assert _claim_callbacks(store, now=done.updated_at - 0.1) == ()
+        assert [due.id for due in _claim_callbacks(store, now=done.updated_at)] == [job.id]
+
+    def test_a_callback_of_a_job_that_never_started_is_due_when_it_is_canceled(
+        self, store: Store
+    ) -> None:
+        job = waiting(store, callback=CALLBACK)
+
+        ask(store, Cancel(job.id, 0, NOON, "never started"))
+
+        assert [due.id for due in _claim_callbacks(store)] == [job.id]
+
+    def test_a_job_that_is_returned_has_nothing_to_say_yet(self, store: Store) -> None:
+        job = running(store, callback=CALLBACK, repeatable=True)
+
+        ask(store, Release(job.id, 1, NOON))
+
+        assert _claim_callbacks(store, now=NOON + 1e9) == ()
+        assert _job(store, job.id).callback == CALLBACK
+
+    def test_a_claimed_callback_is_nobody_elses_until_its_lease_ends(self, store: Store) -> None:
+        job = finished(store, callback=CALLBACK)
+
+        (claimed,) = _claim_callbacks(store)
+
+        assert claimed.callback == CALLBACK.claimed(NOON + 60)
+        assert store.read(Get(job.id)) == claimed
+        assert _claim_callbacks(store, now=NOON + 59.9) == ()
+        (again,) = _claim_callbacks(store, now=NOON + 60)
+        assert again.callback == CALLBACK.claimed(NOON).claimed(NOON + 120)
+
+    def test_what_becomes_of_a_callback_leaves_its_job_alone(self, store: Store) -> None:
+        job = finished(store, body=LONG, callback=CALLBACK)
+        follow = _Follower(store)
+
+        (claimed,) = _claim_callbacks(store)
+        settled = ask(store, SettleCallback(job.id, 1, NOON + 300))
+
+        for after in (claimed, settled):
+            assert (after.revision, after.updated_at) == (job.revision, job.updated_at)
+        assert store.read(Load(job.id, 1, 0)) == LONG
+        assert follow() == set()
+
+    def test_a_short_body_stays_beside_a_callback(self, store: Store) -> None:
+        job = finished(store, callback=CALLBACK)
+
+        _claim_callbacks(store)
+        ask(store, SettleCallback(job.id, 1, None))
+
+        assert store.read(Load(job.id, 1, 0)) == b"hello"
+
+    def test_a_callback_that_failed_is_due_when_it_was_said_to_be(self, store: Store) -> None:
+        job = finished(store, callback=CALLBACK)
+        _claim_callbacks(store)
+
+        ask(store, SettleCallback(job.id, 1, NOON + 5))
+
+        assert _claim_callbacks(store, now=NOON + 4.9) == ()
+        (again,) = _claim_callbacks(store, now=NOON + 5)
+        assert again.callback == CALLBACK.claimed(NOON).claimed(NOON + 65)
+
+    def test_a_callback_that_is_over_is_never_due_again(self, store: Store) -> None:
+        job = finished(store, callback=CALLBACK)
+        _claim_callbacks(store)
+
+        settled = ask(store, SettleCallback(job.id, 1, None))
+
+        assert settled.callback_at is None
+        assert ask(store, SettleCallback(job.id, 1, NOON)) == settled
+        assert _claim_callbacks(store, now=NOON + TTL - 1) == ()
+
+    @pytest.mark.parametrize("attempts", [0, 1, 3])
+    def test_who_comes_with_an_old_claim_of_a_callback_changes_nothing(
+        self, store: Store, attempts: int
+    ) -> None:
+        job = finished(store, callback=CALLBACK)
+        _claim_callbacks(store)
+        (claimed,) = _claim_callbacks(store, now=NOON + 60)
+
+        assert ask(store, SettleCallback(job.id, attempts, None)) == claimed
+        assert store.read(Get(job.id)) == claimed
+
+    def test_a_job_without_a_callback_has_nothing_to_settle(self, store: Store) -> None:
+        job = finished(store)
+
+        assert ask(store, SettleCallback(job.id, 1, NOON)) == job
+        assert _claim_callbacks(store) == ()
+        with pytest.raises(JobNotFound):
+            ask(store, SettleCallback("job_nobody", 1, None))
+
+    def test_callbacks_are_claimed_the_longest_due_first_up_to_a_limit_and_by_application(
+        self, store: Store
+    ) -> None:
+        for number, application in ((1, "shop"), (2, "shop"), (3, "another"), (4, "shop")):
+            finished(store, number, application=application, callback=CALLBACK)
+        _claim_callbacks(store, limit=1)
+        ask(store, SettleCallback(a_job(1).id, 1, NOON - 1))
+
+        first = _claim_callbacks(store, limit=2)
+
+        assert [job.id for job in first] == [a_job(1).id, a_job(2).id]
+        assert [job.id for job in _claim_callbacks(store)] == [a_job(4).id]
+        (other,) = ask(store, ClaimCallbacks("another", NOON, NOON + 60, 9))
+        assert other.id == a_job(3).id
+
+    @pytest.mark.parametrize("is_swept", [False, True])
+    def test_the_callback_of_an_expired_job_is_dropped(
+        self,
+        store: Store,
+        is_swept: bool,  # noqa: FBT001
+    ) -> None:
+        job = finished(store, callback=CALLBACK)
+        if is_swept:
+            ask(store, Sweep(NOON + TTL))
+
+        (dropped,) = _claim_callbacks(store, now=NOON + TTL)
+
+        assert dropped.id == job.id
+        assert dropped.callback == CALLBACK
+        assert _claim_callbacks(store, now=NOON + TTL) == ()
+
+    def test_a_callback_goes_with_its_job(self, store: Store) -> None:
+        purged, forgotten = (finished(store, n, callback=CALLBACK) for n in (1, 2))
+
+        ask(store, Purge(purged.id, purged.revision))
+        for _ in ("result", "tombstone"):
+            ask(store, Sweep(NOON + 1e9))
+
+        assert is_gone(store, Get(forgotten.id))
+        assert _claim_callbacks(store, now=NOON + 1e9) == ()
+
     # --- other queries ---
 
     def test_a_position_counts_the_jobs_due_before(self, store: Store) -> None:
@@ -773,6 +934,11 @@ def _claim(store: Store, now: float = NOON, limit: int = 9) -> tuple[Claimed, ..
     return claimed
 
 
+def _claim_callbacks(store: Store, now: float = NOON, limit: int = 9) -> tuple[Job, ...]:
+    jobs: tuple[Job, ...] = ask(store, ClaimCallbacks("shop", now, now + 60, limit))
+    return jobs
+
+
 def _by(command: type[Command], job_id: str, attempt: int) -> Command:
     if command is Report:
         return Report(job_id, attempt, NOON, 50, None)
@@ -843,6 +1009,7 @@ class StoreComparison(RuleBasedStateMachine):
         delay=SPANS,
         ttl=SPANS,
         repeatable=st.booleans(),
+        callback=st.sampled_from([None, CALLBACK]),
         at_once=st.booleans(),
         request=BODIES,
     )
@@ -887,6 +1054,17 @@ class StoreComparison(RuleBasedStateMachine):
     def cancel(self, number: int, off: int) -> None:
         attempt = self._attempt(number) + off
         self._ask(Cancel(a_job(number).id, attempt, self.now, "asked to stop"))
+
+    @rule(application=st.sampled_from(["shop", "another"]), limit=LIMITS)
+    def claim_callbacks(self, application: str, limit: int) -> None:
+        self._ask(ClaimCallbacks(application, self.now, self.now + 60, limit))
+
+    @rule(number=JOBS, off=ATTEMPTS, delay=st.sampled_from([None, 0.0, 20.0]))
+    def settle_callback(self, number: int, off: int, delay: float | None) -> None:
+        job = self._known(number)
+        attempts = (job.callback.attempts if job and job.callback else 1) + off
+        again_at = None if delay is None else self.now + delay
+        self._ask(SettleCallback(a_job(number).id, attempts, again_at))
 
     @rule(number=JOBS, off=ATTEMPTS)
     def purge(self, number: int, off: int) -> None:

@@ -6,7 +6,7 @@ The other commands create, select, or touch what lies beside the job.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from deferit._core.job import FINISHED, TOMBSTONE, Failure, Job, Result, Status
@@ -171,9 +171,51 @@ class Sweep:
     limit: int = 200
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimCallbacks:
+    """Take up to ``limit`` callbacks that are due, longest due first; the answer is the tuple of their jobs.
+
+    Due is what has a `Job.callback_at` of ``now`` or before. Nobody else gets them until ``lease_until``. The callback
+    of a job whose time to live has run out is dropped: in the answer it is not due any more.
+    """
+
+    application: str
+    now: float
+    lease_until: float
+    limit: int
+
+    def apply(self, job: Job) -> Job:
+        """Return the job with its callback claimed, or dropped."""
+        assert job.callback is not None
+        if job.is_expired(self.now):
+            return replace(job, callback=job.callback.settled(None))
+        return replace(job, callback=job.callback.claimed(self.lease_until))
+
+
+@dataclass(frozen=True, slots=True)
+class SettleCallback:
+    """Say when a claimed callback is to be tried again, or with None that it is not; the answer is the job.
+
+    ``attempts`` is the claim's: a job whose callback was claimed again meanwhile stays as it is.
+    """
+
+    job_id: str
+    attempts: int
+    again_at: float | None
+
+    def apply(self, job: Job) -> Job:
+        """Return the job with its callback settled, or as it was."""
+        callback = job.callback
+        if callback is None or callback.due_at is None or callback.attempts != self.attempts:
+            return job
+        return replace(job, callback=callback.settled(self.again_at))
+
+
 Change: TypeAlias = Report | Finish | Release | Cancel
 CHANGES = (Report, Finish, Release, Cancel)
-Command: TypeAlias = Create | Append | Claim | Renew | Change | Purge | Sweep
+Command: TypeAlias = (
+    Create | Append | Claim | Renew | Change | Purge | Sweep | ClaimCallbacks | SettleCallback
+)
 """What is written: executed in batches, each batch in one transaction."""
 
 
@@ -227,8 +269,9 @@ class List:
 class Changes:
     """Which jobs were changed since a cursor, by anybody; the answer is `Changed`. Cursor -1 means: from now on.
 
-    What leaves the job as it was (`Renew`, `Append`, a change that changes nothing) does not count. Stores look back on
-    the last thousands of batches; a cursor that is older, or from another store, gets all that is kept.
+    What leaves the job as a client sees it (`Renew`, `Append`, what becomes of its callback, a change that changes
+    nothing) does not count. Stores look back on the last thousands of batches; a cursor that is older, or from another
+    store, gets all that is kept.
     """
 
     since: int

@@ -91,6 +91,11 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
         "Idempotency key reused",
         "Another request has used this Idempotency-Key; a new request needs a new key.",
     ),
+    "callback-not-allowed": (
+        400,
+        "Callback not allowed",
+        "Callback-URL has to be one URL that this server is set up to call.",
+    ),
     "method-not-allowed": (405, "Method not allowed", "Allowed here: {allow}."),
     "store-unavailable": (503, "Store unavailable", "The store of jobs does not answer now."),
     "shutting-down": (503, "Shutting down", "This server is stopping; the next one will answer."),

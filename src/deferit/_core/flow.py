@@ -14,6 +14,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from deferit._core import document
+from deferit._core.callback import CallbackNotAllowed, callback_from
 from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
 from deferit._core.document import (
     PROBLEMS,
@@ -45,6 +46,7 @@ from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from deferit._core.allowed import AllowList
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.prefer import Prefer
 
@@ -77,6 +79,8 @@ class Submission:
     """The job as it would be accepted; a process that starts it at once makes it running."""
     placeholder: Pairs = ()
     """What the application's own layers put on the answer that the marked handler returned."""
+    callbacks: AllowList | None = None
+    """Where callbacks may go; None: there are none."""
 
 
 def submit(submission: Submission) -> Flow:
@@ -85,6 +89,8 @@ def submit(submission: Submission) -> Flow:
         response = yield from _submit(submission)
     except InvalidKey:
         response = _refusal(submission, "idempotency-key-invalid")
+    except CallbackNotAllowed:
+        response = _refusal(submission, "callback-not-allowed")
     except KeyReused:
         response = _refusal(submission, "idempotency-key-reused")
     except RequestTooLarge as exc:
@@ -107,6 +113,9 @@ def _submit(submission: Submission) -> Flow:
     if refusal is not None:
         return in_place_of(submission.placeholder, refusal)
     key = client_key(visit.request)
+    callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
+    if callback is not None:
+        submission = replace(submission, draft=replace(submission.draft, callback=callback))
     captured: CapturedRequest = yield Capture(submission.draft.id)
     draft = _identified(submission, key, captured)
     if deferral.is_tried and draft.identity is None:
@@ -124,6 +133,8 @@ def _tried(submission: Submission, captured: CapturedRequest) -> Flow:
     end: Job | Response = yield Try(submission.draft, captured.encoded, seconds)
     if isinstance(end, Response):
         return document.answered_in_time(end)
+    if end.status is Status.ACCEPTED:
+        end = yield from _waited(end, seconds)
     return (yield from _accepted(submission, end, is_replayed=False))
 
 
@@ -132,7 +143,8 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     draft, visit = submission.draft, submission.visit
     if key is None and not submission.mark.coalesce:
         return draft
-    same = identity(visit.request, visit.owner, key, captured.digest())
+    wishes = (draft.callback.url,) if draft.callback else ()
+    same = identity(visit.request, visit.owner, key, captured.digest(), *wishes)
     return replace(draft, identity=same)
 
 

@@ -54,9 +54,16 @@ def client_key(request: Request) -> str | None:
     return key
 
 
-def identity(request: Request, owner: str | None, key: str | None, body_digest: str) -> Identity:
-    """Return the identity of a request: by the client's key, or, without one, by all that it says."""
-    fingerprint = _hash(request.method, _target(request), _content_type(request), body_digest)
+def identity(
+    request: Request, owner: str | None, key: str | None, body_digest: str, *wishes: str
+) -> Identity:
+    """Return the identity of a request: by the client's key, or, without one, by all that it says.
+
+    ``wishes`` are what it asks deferit for besides, in which two requests that share a job must not differ.
+    """
+    fingerprint = _hash(
+        request.method, _target(request), _content_type(request), body_digest, *wishes
+    )
     place = (_submitter(request, owner), request.method, request.path)
     if key is not None:
         return Identity(_hash("key", *place, key), fingerprint)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from deferit._core.callback import Callback  # noqa: TC001  stores read the annotations
 from deferit._core.http import Pairs, first
 from deferit._core.idempotency import Identity  # noqa: TC001  stores read the annotations
 from deferit.exceptions import InvalidTransition, LeaseLost
@@ -104,6 +105,7 @@ class Job:
     result: Result | None = None
     error: Failure | None = None
     identity: Identity | None = None
+    callback: Callback | None = None
 
     @property
     def key(self) -> str | None:
@@ -111,6 +113,11 @@ class Job:
         if self.identity is None or (self.is_finished and self.identity.while_unfinished):
             return None
         return self.identity.key
+
+    @property
+    def callback_at(self) -> float | None:
+        """The instant at which its callback is due; None if there is none, not yet, or not any more."""
+        return self.callback.due_at if self.callback else None
 
     @property
     def is_finished(self) -> bool:
@@ -131,6 +138,7 @@ class Job:
             raise InvalidTransition(self.status.value, status.value)
         if status in FINISHED:
             changes |= {"finished_at": now, "expires_at": now + self.ttl}
+            changes["callback"] = self.callback and self.callback.due(now)
         return replace(self, status=status, updated_at=now, revision=self.revision + 1, **changes)
 
     def claimed(self, now: float) -> Job:

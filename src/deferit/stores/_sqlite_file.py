@@ -53,6 +53,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             status TEXT NOT NULL,
             attempt INTEGER NOT NULL,
             wake_at REAL NOT NULL,
+            callback_at REAL,
             record BLOB NOT NULL,
             request BLOB,
             body BLOB
@@ -68,6 +69,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         CREATE INDEX finished ON jobs (wake_at, id)
         WHERE status IN ('succeeded', 'failed', 'canceled')
         """,
+        "CREATE INDEX callbacks ON jobs (application, callback_at, id) WHERE callback_at IS NOT NULL",
         "CREATE INDEX owned ON jobs (owner, application, id) WHERE owner IS NOT NULL",
         "CREATE UNIQUE INDEX keyed ON jobs (key) WHERE key IS NOT NULL",
         """

@@ -63,7 +63,8 @@ class Store(ABC):
         The results: `Create` the job, or the one that has its key (`JobExists`,
         `KeyReused`); `Append` None (`LeaseLost`, `JobNotFound`, `JobExists`); `Claim` a
         tuple of `Claimed`; `Renew` a tuple of the lost leases; a change the job as it is now (`JobNotFound`, and what
-        ``apply`` raises); `Purge` whether it is gone (`JobNotFound`); `Sweep` a tuple of jobs.
+        ``apply`` raises); `Purge` whether it is gone (`JobNotFound`); `Sweep` and `ClaimCallbacks` a tuple of
+        jobs; `SettleCallback` the job (`JobNotFound`).
 
         Raises:
             StoreUnavailable: nothing of the batch was kept.

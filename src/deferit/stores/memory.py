@@ -16,6 +16,7 @@ from deferit._core.commands import (
     Changed,
     Changes,
     Claim,
+    ClaimCallbacks,
     Claimed,
     Create,
     Finish,
@@ -27,6 +28,7 @@ from deferit._core.commands import (
     Release,
     Renew,
     Report,
+    SettleCallback,
     Sweep,
     keeps,
     swept,
@@ -38,7 +40,7 @@ from deferit.exceptions import JobExists, JobNotFound, OptionError
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from deferit._core.commands import Change, Command, Query
 
@@ -125,6 +127,10 @@ class MemoryStore(Store):
                 return self._purge(command, changed)
             case Sweep():
                 return self._sweep(command, changed)
+            case ClaimCallbacks():
+                return self._claim_callbacks(command)
+            case SettleCallback():
+                return self._settle_callback(command)
             case Report() | Finish() | Release() | Cancel():
                 return self._change(command, changed)
         assert_never(command)
@@ -141,7 +147,7 @@ class MemoryStore(Store):
         row = Row(job, wake_at(job, command.lease_until), command.request)
         row.pieces = self._early.pop(job.id, {})
         self._rows[job.id] = row
-        insort(self._agenda(job), (row.wake_at, job.id))
+        self._enlist(row)
         changed.add(job.id)
         return job
 
@@ -216,6 +222,18 @@ class MemoryStore(Store):
         self._keep(row, job, None, changed)
         return job if job.status is not before.status else None
 
+    def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
+        due = self._agendas["callback", command.application]
+        rows = self._due(due, command.now, command.limit)
+        for row in rows:
+            self._move(row, command.apply(row.job), row.wake_at)
+        return tuple(row.job for row in rows)
+
+    def _settle_callback(self, command: SettleCallback) -> Job:
+        row = self._row(command.job_id)
+        self._move(row, command.apply(row.job), row.wake_at)
+        return row.job
+
     def _drop_orphans(self, command: Sweep) -> None:
         before = prefix_at(command.now - ORPHANED)
         for job_id in sorted(self._early)[: command.limit]:
@@ -233,7 +251,7 @@ class MemoryStore(Store):
     def _move(self, row: Row, job: Job, wake: float) -> None:
         self._unlist(row)
         row.job, row.wake_at = job, wake
-        insort(self._agenda(job), (wake, job.id))
+        self._enlist(row)
 
     def _forget(self, row: Row, changed: set[str]) -> None:
         self._unlist(row)
@@ -247,9 +265,18 @@ class MemoryStore(Store):
         if kept is None and self._keys.get(key) == job.id:
             del self._keys[key]
 
+    def _enlist(self, row: Row) -> None:
+        for agenda, instant in self._entries(row):
+            insort(agenda, (instant, row.job.id))
+
     def _unlist(self, row: Row) -> None:
-        agenda = self._agenda(row.job)
-        del agenda[bisect_left(agenda, (row.wake_at, row.job.id))]
+        for agenda, instant in self._entries(row):
+            del agenda[bisect_left(agenda, (instant, row.job.id))]
+
+    def _entries(self, row: Row) -> Iterator[tuple[Agenda, float]]:
+        yield self._agenda(row.job), row.wake_at
+        if row.job.callback_at is not None:
+            yield self._agendas["callback", row.job.application], row.job.callback_at
 
     def _agenda(self, job: Job) -> Agenda:
         if job.status is Status.ACCEPTED:

@@ -13,6 +13,7 @@ from deferit._core.commands import (
     Changed,
     Changes,
     Claim,
+    ClaimCallbacks,
     Claimed,
     Create,
     Finish,
@@ -24,6 +25,7 @@ from deferit._core.commands import (
     Release,
     Renew,
     Report,
+    SettleCallback,
     Sweep,
     swept,
     wake_at,
@@ -171,6 +173,10 @@ class _Batch:
                 return self._purge(command)
             case Sweep():
                 return self._sweep(command)
+            case ClaimCallbacks():
+                return self._claim_callbacks(command)
+            case SettleCallback():
+                return self._settle_callback(command)
             case Report() | Finish() | Release() | Cancel():
                 return self._change(command)
         assert_never(command)
@@ -280,6 +286,23 @@ class _Batch:
         self._keep(job)
         return job if job.status is not before.status else None
 
+    def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
+        due = (command.application, command.now, max(command.limit, 0))
+        records = self._execute(_DUE_CALLBACKS, due).fetchall()
+        return tuple(
+            self._with_callback(command.apply(decode_job(record))) for (record,) in records
+        )
+
+    def _settle_callback(self, command: SettleCallback) -> Job:
+        job = self._job(command.job_id)
+        if job is None:
+            raise JobNotFound(command.job_id)
+        return self._with_callback(command.apply(job))
+
+    def _with_callback(self, job: Job) -> Job:
+        self._execute(_KEEP_CALLBACK, (job.callback_at, encode(job), job.id))
+        return job
+
     def _drop_orphans(self, command: Sweep) -> None:
         early = (prefix_at(command.now - ORPHANED), max(command.limit, 0))
         for (job_id,) in self._execute(_ORPHANS, early).fetchall():
@@ -308,6 +331,7 @@ class _Batch:
             encode(job),
             body if is_short else None,
             job.key,
+            job.callback_at,
             job.id,
         )
         self._execute(_FINISH, row)
@@ -374,7 +398,8 @@ _RENEW = "UPDATE jobs SET wake_at = ? WHERE id = ? AND attempt = ? AND status = 
 _REPORT = "UPDATE jobs SET record = ? WHERE id = ?"
 _RETURN = "UPDATE jobs SET status = 'accepted', wake_at = ?, record = ? WHERE id = ?"
 _FINISH = """
-    UPDATE jobs SET status = ?, wake_at = ?, record = ?, request = NULL, body = ?, key = ?
+    UPDATE jobs SET status = ?, wake_at = ?, record = ?, request = NULL, body = ?, key = ?,
+        callback_at = ?
     WHERE id = ?
 """
 _FORGET = "DELETE FROM jobs WHERE id = ?"
@@ -386,6 +411,11 @@ _OVER = """
     SELECT record FROM jobs
     WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
 """
+_DUE_CALLBACKS = """
+    SELECT record FROM jobs
+    WHERE application = ? AND callback_at <= ? ORDER BY callback_at, id LIMIT ?
+"""
+_KEEP_CALLBACK = "UPDATE jobs SET callback_at = ?, record = ? WHERE id = ?"
 _LIST = """
     SELECT record FROM jobs
     WHERE owner = ?1 AND application = ?2 AND id < ?3 AND (?4 IS NULL OR status = ?4)

@@ -1,0 +1,68 @@
+"""What a test and the handlers of its application share: acts, gates that handlers wait at, and notes they leave."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+PATIENCE = 20.0
+"""Seconds after which a handler or a test that waits for the other gives up."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a handler answers; a body that is not bytes is streamed."""
+
+    status: int = 200
+    body: bytes | Iterable[bytes] = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Act = Callable[[bytes], Said]
+"""What a handler does with the body of its request."""
+
+
+class Stage:
+    """Handlers do what the test tells them: each route ends in the name of an act."""
+
+    def __init__(self) -> None:
+        self.acts: dict[str, Act] = {"echo": lambda body: Said(body=body)}
+        self.calls: Counter[str] = Counter()
+        self._condition = threading.Condition()
+        self._gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+
+    def act(self, name: str, body: bytes) -> Said:
+        with self._condition:
+            self.calls[name] += 1
+            self._condition.notify_all()
+        return self.acts[name](body)
+
+    def wait_for(self, name: str, calls: int = 1) -> None:
+        """Wait, in the test, until an act was begun so many times."""
+        with self._condition:
+            began = self._condition.wait_for(lambda: self.calls[name] >= calls, PATIENCE)
+        assert began, self.calls
+
+    def pass_gate(self, name: str) -> None:
+        """Wait, in a handler's thread, until the test opens the gate."""
+        assert self._gates[name].wait(PATIENCE), f"nobody opened the gate {name}"
+
+    def open(self, *names: str) -> None:
+        for name in names:
+            self._gates[name].set()
+
+    def gated(self, name: str, said: Said | None = None) -> None:
+        """Have an act of this name pass the gate of this name, and answer then."""
+
+        def act(body: bytes) -> Said:
+            self.pass_gate(name)
+            return said or Said(body=body)
+
+        self.acts[name] = act
+
+    def close(self) -> None:
+        """Let everybody go who waits."""
+        for gate in list(self._gates.values()):
+            gate.set()
