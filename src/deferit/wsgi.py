@@ -51,7 +51,7 @@ class WSGIMiddleware(Middleware):
 
     interface = "wsgi"
 
-    def __init__(self, app: WSGIApplication, **options: Any) -> None:
+    def __init__(self, app: WSGIApplication, /, **options: Any) -> None:
         super().__init__(options)
         self.app = app
 
