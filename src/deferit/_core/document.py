@@ -287,9 +287,11 @@ def result(job: Job, site: Site, if_none_match: str | None, *, cookies: bool) ->
         *_told(job, site),
         *_sunset(job),
     )
-    if is_known(job.result.etag, if_none_match):
+    status = _replayed_status(job.result.status)
+    # "A server MUST ignore all received preconditions if its response … would have been … other than a 2xx" (§13.2.1)
+    if 200 <= status < 300 and is_known(job.result.etag, if_none_match):  # noqa: PLR2004
         return Response(304, without(headers, frozenset({"content-type", "location"})))
-    return Response(_replayed_status(job.result.status), headers, _body(job))
+    return Response(status, headers, _body(job))
 
 
 def _replayed_status(status: int) -> int:

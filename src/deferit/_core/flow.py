@@ -259,8 +259,9 @@ def _method_not_allowed(methods: tuple[str, ...]) -> Response:
 def monitor(visit: Visit, job: Job) -> Flow:
     """GET M: where the job stands; with ``Prefer: wait`` as soon as it is finished, or has changed."""
     if_none_match = visit.request.headers.get("If-None-Match")
-    if visit.prefer.wait and not job.is_finished:
-        revision = job.revision if document.is_known(document.etag(job), if_none_match) else None
+    has_changed = if_none_match and not document.is_known(document.etag(job), if_none_match)
+    if visit.prefer.wait and not job.is_finished and not has_changed:
+        revision = job.revision if if_none_match else None
         job = yield Wait(job, min(visit.prefer.wait, visit.max_wait), revision)
     position = yield from _position(job)
     now = yield Now()
