@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def enter_empty_folder(namespace: dict[str, Any]) -> None:
-    """Let a document's blocks write where a reader's would: into the current folder."""
-    stack = namespace["_folder"] = contextlib.ExitStack()
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
-    stack.enter_context(contextlib.chdir(folder))
+    """Let a document's blocks run as a reader's script would, and write into the current folder."""
+    namespace["__name__"] = "__main__"
+    cleanup = namespace["cleanup"] = contextlib.ExitStack()
+    folder = cleanup.enter_context(tempfile.TemporaryDirectory())
+    cleanup.enter_context(contextlib.chdir(folder))
 
 
-def leave_folder(namespace: dict[str, Any]) -> None:
-    """Undo `enter_empty_folder`."""
-    namespace["_folder"].close()
+def clean_up(namespace: dict[str, Any]) -> None:
+    """Undo what a document's blocks have put on the stack ``cleanup``, and leave the folder."""
+    namespace["cleanup"].close()
 
 
 def compare_answer(example: Example) -> str | None:
@@ -42,7 +43,8 @@ def compare_answer(example: Example) -> str | None:
     ]
     if not missing and fits(body, actual_body):
         return None
-    return "\n".join(["The answer is:", *actual_head, "", actual_body, "It lacks:", *missing])
+    lacks = ["It lacks:", *missing] if missing else ["That is not the body which is shown."]
+    return "\n".join(["The answer is:", *actual_head, "", actual_body, "", *lacks])
 
 
 def head_lines(answer: httpx2.Response) -> list[str]:
@@ -69,5 +71,5 @@ pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), CodeBlockParser("http", compare_answer)],
     patterns=["README.md", "docs/*.md"],
     setup=enter_empty_folder,
-    teardown=leave_folder,
+    teardown=clean_up,
 ).pytest()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ from packaging.requirements import Requirement
 
 import deferit
 from deferit import exceptions
+from deferit._core.policy import Mark
+from deferit.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +132,18 @@ def test_the_public_names_are_the_documented_ones() -> None:
     assert all(hasattr(deferit, name) for name in documented)
 
 
+@pytest.mark.parametrize("described", [Options, Mark], ids=lambda described: described.__name__)
+def test_the_readme_names_every_option_and_every_mark(described: type[Any]) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in readme.splitlines() if line.startswith("| `")]
+
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    names = {field.name for field in fields(described)}
+    assert names <= documented
+    assert documented <= {field.name for field in (*fields(Options), *fields(Mark))}
+
+
 def test_every_exception_has_an_example_here() -> None:
     defined = {
         value
@@ -171,13 +187,14 @@ def test_the_wheel_has_the_package_and_its_type_marker_and_nothing_else(
     assert "deferit/py.typed" in shipped
 
 
-def test_the_wheel_asks_for_four_packages_and_carries_the_license(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_asks_for_five_packages_and_carries_the_license(wheel: zipfile.ZipFile) -> None:
     info = f"deferit-{deferit.__version__}.dist-info"
 
     lines = wheel.read(f"{info}/METADATA").decode().splitlines()
 
     required = [Requirement(line.partition(": ")[2]) for line in lines if "Requires-Dist" in line]
     assert {requirement.name for requirement in required if not requirement.marker} == {
+        "anyio",
         "asgiref",
         "msgspec",
         "starlette",

@@ -1,6 +1,6 @@
-"""A small orders service on Flask, whose slow endpoints answer 202 Accepted with a monitor at once.
+"""A small orders service on Flask: its slow endpoints answer 202 Accepted at once.
 
-The same as `starlette_app/app.py`, line by line. What deferit adds is its import, the middleware,
+The same as `starlette_app/app.py`, piece by piece. What deferit adds is its import, the middleware,
 and `@deferred` on each slow view. README.md beside this file says how to run it.
 """
 

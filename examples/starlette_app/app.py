@@ -8,6 +8,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import IO
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -37,7 +38,8 @@ def checked(check: Callable[[Request], Awaitable[object]]) -> Callable[[Endpoint
                 await check(request)
                 return await endpoint(request)
             finally:
-                await request.close()
+                with anyio.CancelScope(shield=True):  # also if the job is being canceled
+                    await request.close()
 
         return checked_endpoint
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deferit._core.commands import Command
+
+logger = logging.getLogger("deferit")
 
 LARGEST_BATCH = 256
 """Commands in one transaction at the most: a longer one makes the first of it wait for the last."""
@@ -114,8 +118,8 @@ class Committer:
         self._url = url
         self._waiting: deque[tuple[Command, Reply]] = deque()
         self._wake = threading.Semaphore(0)
-        self._is_idle = True
         self._is_closed = False
+        self._is_over = False
         self._thread = threading.Thread(target=self._work, name="deferit-committer", daemon=True)
 
     def start(self) -> None:
@@ -123,9 +127,11 @@ class Committer:
         self._thread.start()
 
     def submit(self, command: Command, reply: Reply) -> None:
-        """Have a command executed in the next group."""
+        """Have a command executed in the next group; after the end, it meets `StoreUnavailable`."""
         self._waiting.append((command, reply))
         self._wake.release()
+        if self._is_over:
+            self._refuse_the_rest()
 
     def close(self) -> None:
         """Execute what is waiting, then end the thread; idempotent."""
@@ -139,6 +145,15 @@ class Committer:
             group = self._next_group()
             if group:
                 self._commit(group)
+        self._is_over = True
+        self._refuse_the_rest()
+
+    def _refuse_the_rest(self) -> None:
+        """Answer those who came too late, each once, whichever thread gets hold of it."""
+        while self._waiting:
+            with suppress(IndexError):
+                _, reply = self._waiting.popleft()
+                _resolve([reply], [StoreUnavailable(self._url, "this process has closed it")])
 
     def _next_group(self) -> list[tuple[Command, Reply]]:
         self._wake.acquire()
@@ -150,6 +165,8 @@ class Committer:
     def _commit(self, group: list[tuple[Command, Reply]]) -> None:
         try:
             outcomes = self._execute([command for command, _ in group])
+            if len(outcomes) != len(group):
+                raise RuntimeError(f"{len(outcomes)} answers to {len(group)} commands")  # noqa: TRY301  as if it had raised
         except StoreError as exc:
             outcomes = [exc] * len(group)
         except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
@@ -168,7 +185,7 @@ def _resolve(replies: list[Reply], outcomes: Sequence[object]) -> None:
     by_loop: dict[Loop, list[tuple[Reply, object]]] = {}
     for reply, outcome in zip(replies, outcomes, strict=True):
         if reply.loop is None:
-            reply.resolve(outcome)
+            _give(reply.resolve, outcome)
         else:
             by_loop.setdefault(reply.loop, []).append((reply, outcome))
     for loop, pairs in by_loop.items():
@@ -178,9 +195,17 @@ def _resolve(replies: list[Reply], outcomes: Sequence[object]) -> None:
 
 def _resolve_all(pairs: list[tuple[Reply, object]]) -> None:
     for reply, outcome in pairs:
-        reply.resolve(outcome)
+        _give(reply.resolve, outcome)
 
 
 def _abandon_all(pairs: list[tuple[Reply, object]]) -> None:
     for reply, outcome in pairs:
-        reply.abandon(outcome)
+        _give(reply.abandon, outcome)
+
+
+def _give(take: Callable[[object], object], outcome: object) -> None:
+    """Hand out one outcome; whoever fails to take it must not keep the others from theirs."""
+    try:
+        take(outcome)
+    except Exception:
+        logger.exception("nobody could take what became of a command: %r", outcome)

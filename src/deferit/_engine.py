@@ -21,6 +21,7 @@ from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
 from deferit._signals import AsyncSignal
 from deferit._worker import Worker
+from deferit.exceptions import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +124,7 @@ class Engine:
     def perform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
         """Do what a flow yields, and return the answer."""
         if not self._is_started:
-            self.start()
+            self._start_for(effect)
         match effect:
             case Create():
                 return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
@@ -143,7 +144,7 @@ class Engine:
     async def aperform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
         """Same as `perform`, but awaits."""
         if not self._is_started:
-            await anyio.to_thread.run_sync(self.start)
+            await anyio.to_thread.run_sync(self._start_for, effect)
         match effect:
             case Create():
                 return await self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
@@ -159,6 +160,14 @@ class Engine:
                 return await self._ledger.aread(effect)
             case _:
                 return await self._ledger.aexecute(cast("Command", effect))
+
+    def _start_for(self, effect: Effect) -> None:
+        try:
+            self.start()
+        except StoreUnavailable:
+            if isinstance(effect, Create):
+                self._carried.pop(effect.job.id, None)
+            raise
 
     def _wait(self, wait: Wait) -> Job:
         deadline = time.monotonic() + wait.seconds
@@ -196,9 +205,11 @@ class Engine:
         if version == self._seen_version:
             return
         changed = cast("Changed", self._ledger.read(Changes(self._cursor)))
+        # What happened before the first look is not told: then those who wait look for themselves.
+        job_ids = changed.job_ids if self._cursor >= 0 else self._ledger.signals.watched()
         self._seen_version, self._cursor = version, changed.cursor
-        self._ledger.tell(changed.job_ids)
-        self._worker.recheck(changed.job_ids)
+        self._ledger.tell(job_ids)
+        self._worker.recheck(job_ids)
 
 
 _engines: WeakSet[Engine] = WeakSet()

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("deferit")
 
 
+PAUSE = 1.0
+"""Seconds before a duty that has failed is tried again, at the least: each failure is a line in the log."""
+
+
 class Duty:
     """Something to be done every ``seconds``; a duty that meets an unavailable store is tried again next time."""
 
@@ -28,12 +32,15 @@ class Duty:
         if now < self._due:
             return
         self._due = now + self._seconds
+        pause = max(self._seconds, PAUSE)
         try:
             self._do()
         except StoreError as exc:
-            logger.warning("%s; trying again in %g s", exc, self._seconds)
+            self._due = now + pause
+            logger.warning("%s; trying again in %g s", exc, pause)
         except Exception:  # the thread must not end: leases would run out
-            logger.exception("a duty has failed; trying again in %g s", self._seconds)
+            self._due = now + pause
+            logger.exception("a duty has failed; trying again in %g s", pause)
 
 
 class Keeper:

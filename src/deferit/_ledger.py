@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Ledger:
         self.store = store
         self.wake_deliverer: Callable[[], object] = lambda: None
         self._committer = Committer(store.execute, store.url)
-        self._unfinished: list[Finish | Release] = []
+        self._unfinished: deque[Finish | Release] = deque()
 
     def open(self) -> None:
         """Open the store and start to commit.
@@ -43,6 +44,7 @@ class Ledger:
 
     def close(self) -> None:
         """Commit what is waiting, then let go of the store."""
+        self.finish_again()
         self._committer.close()
         self.store.close()
 
@@ -112,9 +114,8 @@ class Ledger:
 
     def finish_again(self) -> None:
         """Try once more to store how jobs ended, where the store was not available."""
-        commands, self._unfinished = self._unfinished, []
-        for command in commands:
-            self.submit(command)
+        for _ in range(len(self._unfinished)):
+            self.submit(self._unfinished.popleft())
 
     def _noted(self, command: Command, outcome: object) -> object:
         """Take note of what was committed, or could not be; return it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from anyio.lowlevel import RunVar, current_token
 
 if TYPE_CHECKING:
@@ -27,6 +30,14 @@ class Loop:
         except RuntimeError:  # both backends say "the loop is closed" so
             return False
         return True
+
+
+def is_canceled() -> bool:
+    """Whether the current task was told to end; else a cancellation that comes up in it is of its own making."""
+    if anyio.current_effective_deadline() == -math.inf:
+        return True
+    task = asyncio.current_task() if current_loop().backend == "asyncio" else None
+    return task is not None and task.cancelling() > 0
 
 
 _here: RunVar[Loop] = RunVar("deferit loop")

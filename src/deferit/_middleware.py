@@ -146,13 +146,18 @@ class Passage(Approach, ABC):
         """Whether the handler that this request goes to may be a marked one."""
 
     def defers(self, mark: Mark) -> bool:
+        """Decide at the first mark that is reached; one that its handler calls is a function like any other."""
         self.is_deferrable = True
+        if self._mark is None:
+            self._mark, self._deferral = mark, self._decided(mark)
+        return self._deferral is not None
+
+    def _decided(self, mark: Mark) -> Deferral | None:
         deferral = self.middleware.decide(self.request(), mark)
         if deferral and self.spool.is_dropped:
             logger.warning(_NOT_KEPT, mark.name)
-            return False
-        self._mark, self._deferral = mark, deferral
-        return deferral is not None
+            return None
+        return deferral
 
     def answers(self, status: int, headers: Pairs) -> None:
         """Take note of what the application answers: the placeholder of a marked handler, or something of its own."""

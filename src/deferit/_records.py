@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +33,18 @@ decode_captured = msgspec.msgpack.Decoder(Captured).decode
 
 def plain(value: Any) -> bool:
     """Whether a value comes back equal from a store: plain data all the way down."""
-    if value is None or isinstance(value, str | bytes | int | float | bool):
-        return type(value) in _SCALARS
+    if type(value) is str:
+        return value.isascii() or not _SURROGATES.search(value)
+    if type(value) is int:
+        return -(2**63) <= value < 2**64
+    if type(value) in _SCALARS:
+        return True
     if type(value) in (list, tuple):
         return all(plain(item) for item in value)
     if type(value) is dict:
-        return all(type(key) is str and plain(item) for key, item in value.items())
+        return all(type(key) is str and plain(key) and plain(item) for key, item in value.items())
     return False
 
 
-_SCALARS = {type(None), str, bytes, int, float, bool}
+_SCALARS = {type(None), bytes, float, bool}
+_SURROGATES = re.compile("[\ud800-\udfff]")

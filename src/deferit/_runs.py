@@ -11,6 +11,7 @@ import anyio
 
 from deferit._core.commands import Append, Load
 from deferit._core.recorder import Recorder
+from deferit._loops import is_canceled
 from deferit.context import RunningJob, current
 from deferit.executors.base import Work
 
@@ -59,6 +60,7 @@ class Run(RunningJob, Work):
         self._worker = worker
         self._canceled = False
         self._report: tuple[int | None, str | None] | None = None
+        self._report_lock = threading.Lock()
         self._reported_at = 0.0
 
     # --- for the handler ---------------------------------------------------------------------------------------------
@@ -68,11 +70,12 @@ class Run(RunningJob, Work):
         return self._canceled
 
     def report(self, percent: int | None, message: str | None) -> None:
-        before = self._report or (None, None)
-        self._report = (
-            before[0] if percent is None else percent,
-            before[1] if message is None else message,
-        )
+        with self._report_lock:
+            before = self._report or (None, None)
+            self._report = (
+                before[0] if percent is None else percent,
+                before[1] if message is None else message,
+            )
         self.write_report()
 
     def has_raised(self, exc: BaseException) -> None:
@@ -86,11 +89,12 @@ class Run(RunningJob, Work):
 
     def write_report(self) -> None:
         """Write what was reported last, unless something was written a moment ago."""
-        now = time.monotonic()
-        if self._report is None or now - self._reported_at < REPORT_INTERVAL:
-            return
-        (percent, message), self._report = self._report, None
-        self._reported_at = now
+        with self._report_lock:
+            now = time.monotonic()
+            if self._report is None or now - self._reported_at < REPORT_INTERVAL:
+                return
+            (percent, message), self._report = self._report, None
+            self._reported_at = now
         self._worker.report(self, percent, message)
 
     # --- for the executor --------------------------------------------------------------------------------------------
@@ -113,9 +117,11 @@ class Run(RunningJob, Work):
         try:
             if not self._canceled:
                 await self._worker.replayer.areplay(self)
-        except anyio.get_cancelled_exc_class():
-            self._worker.broken_off(self)
-            raise
+        except anyio.get_cancelled_exc_class() as exc:
+            if is_canceled():
+                self._worker.broken_off(self)
+                raise
+            escaped = exc
         except BaseException as exc:  # noqa: BLE001  a handler may raise anything, even SystemExit
             escaped = exc
         finally:

@@ -82,8 +82,10 @@ class Signals:
         for job_id in list(self._watches):
             self.notify(job_id)
 
-    def watched(self, job_ids: Iterable[str]) -> list[str]:
-        """Return those of the ids that somebody waits for."""
+    def watched(self, job_ids: Iterable[str] | None = None) -> list[str]:
+        """Return the ids that somebody waits for, of those that are given or of all."""
+        if job_ids is None:
+            return list(self._watches)
         return [job_id for job_id in job_ids if job_id in self._watches]
 
 

@@ -46,7 +46,6 @@ class Spool:
         if self._length <= IN_MEMORY:
             self._parts.append(data)
         elif self._length > self._limit or not (self._file or self._is_worth_a_file()):
-            self._is_dropped = True
             self.close()
         else:
             self._to_file(data)
@@ -82,7 +81,8 @@ class Spool:
         return digest.hexdigest()
 
     def close(self) -> None:
-        """Let go of what was kept; idempotent."""
+        """Let go of what was kept, and keep nothing that still passes by; idempotent."""
+        self._is_dropped = True
         self._parts.clear()
         if self._file:
             self._file.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from deferit._core.effects import ShuttingDown
 from deferit._core.http import Response
+from deferit._core.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deferit._core.commands import Create
     from deferit._core.job import Job
-    from deferit._core.outcome import Outcome
 
 MOST_PIECES = 4
 """Full pieces of a response that are held in memory (1 MiB); a longer response has its job stored."""
@@ -92,14 +95,22 @@ class Trial:
             self._is_keeping = True
             return True
 
-    def was_kept(self) -> tuple[list[bytes], End | None]:
-        """Take note that the job is in the store; return what of its response has to follow."""
+    def was_kept(self, store: Callable[[int, bytes], object]) -> End | None:
+        """Take note that the job is in the store, and have it get what was held; return the end of the run if known."""
         with self._lock:
+            for index, piece in enumerate(self._pieces):
+                store(index, piece)  # before anything of the run's own can follow
             self._is_kept = True
-            return self._pieces, self._end
+            return self._end
 
     def was_not_kept(self, failure: Exception) -> None:
         """Take note that the job could not be stored: the request has to wait for the end after all."""
         with self._lock:
             self.failure = failure
             self._is_keeping = False
+
+    def has_left(self) -> None:
+        """Take note that the run is over: without an end it was broken off, as the process is to end."""
+        with self._lock:
+            if self._end is None and not self._is_kept:
+                self._end = End(Outcome(None, None), ShuttingDown())

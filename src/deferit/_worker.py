@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+
+import anyio
 
 from deferit._committer import returned
 from deferit._core.commands import (
@@ -30,7 +33,7 @@ from deferit._records import decode_captured
 from deferit._runs import Run
 from deferit._signals import AsyncSignal
 from deferit._trials import End, Trial
-from deferit.exceptions import JobNotFound, LeaseLost, StoreUnavailable
+from deferit.exceptions import JobNotFound, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from deferit._runs import Replayer
     from deferit.executors.base import Executor
     from deferit.options import Options
+
+logger = logging.getLogger("deferit")
 
 CLAIM_INTERVAL = 1.0
 """Seconds after which waiting jobs are looked for without being told of any: some become due by the clock alone."""
@@ -68,7 +73,7 @@ class Worker:
         self._lease = options.lease
         self._grace = options.grace
         self._slots = _Slots(options.concurrency)
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[tuple[str, int], Run] = {}
         self._trials: set[Run] = set()
         self._carried: dict[str, Mapping[str, Any]] = {}
         self._backend = "asyncio"
@@ -105,7 +110,7 @@ class Worker:
         result = self.ledger.outcome(create)
         run = self._created(create, result)
         if run:
-            self._executor.submit(run)
+            self._submit(run)
         return cast("Job", returned(result))
 
     async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
@@ -162,7 +167,15 @@ class Worker:
         """Begin a job whose submitter has gone while it was committed."""
         run = self._created(create, result)
         if run:
+            self._submit(run)
+
+    def _submit(self, run: Run) -> None:
+        """Hand a run to the executor; if it does not take it, the job goes back."""
+        try:
             self._executor.submit(run)
+        except Exception:
+            logger.exception("%s: the executor takes no work", run.route)
+            self.broken_off(run)
 
     def _begin(self, claimed: Claimed) -> Run | None:
         """Return the run of a claimed job, for which a slot was taken."""
@@ -176,23 +189,30 @@ class Worker:
             self.ledger.submit(Finish(job.id, job.attempt, self.ledger.now(), None, error))
             return None
         run = Run(self, job, captured, carried, self._backend)
-        self._runs[job.id] = run
+        self._runs[job.id, job.attempt] = run
         return run
 
     def ended(self, run: Run, escaped: BaseException | None) -> None:
         """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
-        if not run.canceled and not isinstance(escaped, LeaseLost):
-            end = End(outcome(run.recorder, escaped, run.raised), escaped)
-            if run.trial is None or not run.trial.holds_end(end):
-                self._finish(run, end)
-        self._leave(run)
+        try:
+            if not run.canceled and not isinstance(escaped, LeaseLost):
+                end = End(outcome(run.recorder, escaped, run.raised), escaped)
+                if run.trial is None or not run.trial.holds_end(end):
+                    self._finish(run, end)
+        except Exception:  # the run must leave, or its lease would be renewed for ever
+            logger.exception("%s: the end of a job could not be taken down", run.route)
+        finally:
+            self._leave(run)
 
     def _finish(self, run: Run, end: End) -> None:
         result, error = end.outcome.result, end.outcome.error
+        now = self.ledger.now()
+        if isinstance(end.escaped, ShuttingDown):
+            self.ledger.submit(Release(run.id, run.attempt, now))
+            return
+        self.ledger.submit(Finish(run.id, run.attempt, now, result, error, end.outcome.body))
         if error and error.code == "handler-exception":
             log_exception(run, run.route, end.escaped or run.raised)
-        now = self.ledger.now()
-        self.ledger.submit(Finish(run.id, run.attempt, now, result, error, end.outcome.body))
 
     def broken_off(self, run: Run) -> None:
         """Give back the job of a run whose task was canceled: by a client, or because its loop ends."""
@@ -202,7 +222,9 @@ class Worker:
 
     def _leave(self, run: Run) -> None:
         run.over.set()
-        self._runs.pop(run.id, None)
+        if run.trial:
+            run.trial.has_left()
+        self._runs.pop((run.id, run.attempt), None)
         self._trials.discard(run)
         self._slots.give()
         self.ledger.signals.notify(run.id)
@@ -215,7 +237,7 @@ class Worker:
         self.ledger.submit(report, partial(self._reported, run))
 
     def _reported(self, run: Run, result: object) -> None:
-        if isinstance(result, LeaseLost):
+        if isinstance(result, LeaseLost | JobNotFound):
             self._stop_run(run)
         elif isinstance(result, Job):
             self.ledger.signals.notify(result.id, result)
@@ -237,7 +259,7 @@ class Worker:
             return self._commit(create)
         signal = threading.Event()
         with self.ledger.signals.watching(run.id, signal.set):
-            self._executor.submit(run)
+            self._submit(run)
             deadline = time.monotonic() + effect.seconds
             while not trial.is_settled:
                 signal.wait(self._time_left(run, trial, deadline))
@@ -307,15 +329,16 @@ class Worker:
             trial.was_not_kept(result)
         else:
             log_new(run.job)
-            self._runs[run.id] = run
-            pieces, end = trial.was_kept()
-            for index, piece in enumerate(pieces):
-                self.ledger.submit(Append(run.id, run.attempt, index, piece))
+            self._runs[run.id, run.attempt] = run
+            end = trial.was_kept(partial(self._append, run))
             if end:
                 self._finish(run, end)
             if run.over.is_set():
-                self._runs.pop(run.id, None)
+                self._runs.pop((run.id, run.attempt), None)
         self.ledger.signals.notify(run.id)
+
+    def _append(self, run: Run, index: int, piece: bytes) -> None:
+        self.ledger.submit(Append(run.id, run.attempt, index, piece))
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -329,15 +352,15 @@ class Worker:
         signal = AsyncSignal()
         with self.ledger.signals.watching(job.id, signal.set):
             run = self._stoppable(job)
-            if run and not run.over.is_set():
-                await signal.wait(STOP_PATIENCE)
+            with anyio.move_on_after(STOP_PATIENCE):
+                while run and not run.over.is_set():
+                    await signal.wait()
+                    signal.clear()
         return _guarantee(run is not None and run.over.is_set())
 
     def _stoppable(self, job: Job) -> Run | None:
         """Tell the run of a job to stop; return it if it runs here and can be stopped."""
-        run = self._runs.get(job.id)
-        if run is None or run.attempt != job.attempt:
-            return None
+        run = self._runs.get((job.id, job.attempt))
         self._stop_run(run)
         return run if self._executor.can_stop else None
 
@@ -351,8 +374,9 @@ class Worker:
     def recheck(self, job_ids: Iterable[str]) -> None:
         """Stop runs whose jobs were canceled, or taken over, by another process; look for jobs that wait."""
         self._claim_at = 0.0
-        for run in [self._runs[job_id] for job_id in job_ids if job_id in self._runs]:
-            if not self._still_has(run):
+        changed = frozenset(job_ids)
+        for run in list(self._runs.values()):
+            if run.id in changed and not self._still_has(run):
                 self._stop_run(run)
 
     def _still_has(self, run: Run) -> bool:
@@ -380,7 +404,7 @@ class Worker:
                 self.ledger.signals.notify(claimed.job.id, claimed.job)
                 run = self._begin(claimed)
                 if run:
-                    self._executor.submit(run)
+                    self._submit(run)
 
     def _claimed(self, slots: int) -> tuple[Claimed, ...]:
         """Claim jobs for slots that were taken; give back those that are too many."""
@@ -389,7 +413,7 @@ class Worker:
         claim = Claim(self._application, now, now + self._lease, slots)
         try:
             claimed = cast("tuple[Claimed, ...]", self.ledger.execute(claim))
-        except StoreUnavailable:
+        except Exception:
             self._slots.give(slots)
             self._has_backlog = True
             raise
@@ -403,8 +427,8 @@ class Worker:
         if not leases:
             return
         lost = self.ledger.execute(Renew(leases, self.ledger.now() + self._lease))
-        for job_id, _ in cast("tuple[tuple[str, int], ...]", lost):
-            self._stop_run(self._runs.get(job_id))
+        for lease in cast("tuple[tuple[str, int], ...]", lost):
+            self._stop_run(self._runs.get(lease))
 
     def sweep(self) -> None:
         """Take jobs from lost workers, and drop what has expired."""

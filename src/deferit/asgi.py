@@ -54,7 +54,7 @@ class ASGIMiddleware(Middleware):
 
     interface = "asgi"
 
-    def __init__(self, app: ASGIApp, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, /, **options: Any) -> None:
         super().__init__(options)
         self.app = app
         self.local = _Local()

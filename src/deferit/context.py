@@ -83,7 +83,7 @@ def progress(fraction: float, message: str | None = None) -> None:
     if job is None:
         return
     job.check()
-    job.report(round(100 * min(1.0, max(0.0, fraction))), message)
+    job.report(round(100 * min(1.0, max(0.0, fraction))), _text(message))
 
 
 def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
@@ -107,6 +107,11 @@ def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
         _report(job, done, size)
         yield item
     job.check()
+
+
+def _text(message: object) -> str | None:
+    """Return a message as a text that can be stored, whatever the handler has passed."""
+    return None if message is None else str(message).encode("utf-8", "replace").decode()
 
 
 def _report(job: RunningJob, done: int, size: int | None) -> None:

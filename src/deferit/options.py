@@ -191,7 +191,10 @@ def _path(name: str, value: object) -> str:
 def _url(name: str, value: object) -> str | None:
     if value is None:
         return None
-    parts = urlsplit(value) if isinstance(value, str) else None
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:
+        parts = None
     if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.query:
         msg = f"{name}={value!r} is not the application's URL; write for example 'https://example.com/api'"
         raise OptionError(msg)

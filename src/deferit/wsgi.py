@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 NOT_CAPTURED = frozenset({"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"})
 """Entries of an environ that belong to the submitter's connection."""
 
+OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCRIPT_", "SERVER_")
+"""Begin the names of variables that describe a request (RFC 3875 §4.1), also where the process has one of that name."""
+
 BODILESS = frozenset({204, 304})
 
 
@@ -53,7 +56,7 @@ class WSGIMiddleware(Middleware):
 
     interface = "wsgi"
 
-    def __init__(self, app: WSGIApplication, **options: Any) -> None:
+    def __init__(self, app: WSGIApplication, /, **options: Any) -> None:
         super().__init__(options)
         self.app = app
 
@@ -199,7 +202,7 @@ def _is_left_out(name: str, value: object) -> bool:
         return True
     if name.startswith("HTTP_"):
         return is_of_the_submitter(name[5:].replace("_", "-"))
-    return os.environ.get(name) == value
+    return not name.startswith(OF_THE_REQUEST) and os.environ.get(name) == value
 
 
 class _Tee:

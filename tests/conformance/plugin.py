@@ -8,9 +8,10 @@ It runs in the foreign suite's process only. DEFERIT_CONFORMANCE says how:
                  polls the monitor, fetches the result, and hands that to the test
 
 What a test sees in `everything` is what the result route sent. Only that is undone which the wire
-contract says the result route does to a response: the fields that it adds, and a Location that it
-makes absolute. An exception that a test client is to raise on the test's side is the one which a
-witness inside the middleware saw the application raise.
+contract says is done to requests and responses on their way: a capture leaves out what speaks of
+the submitter's connection, and the result route adds fields and makes a Location absolute. What
+a test client tells its test that never was on a wire comes from a witness inside the middleware:
+the exception that the application raised, and the template that it rendered.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 import flask
 import httpx2
 import werkzeug.test
 from starlette import testclient
-from werkzeug.datastructures import EnvironHeaders, Headers
+from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import ClosingIterator, get_current_url
 
@@ -55,8 +56,16 @@ PATIENCE = 15.0
 ADDED = frozenset({"cache-control", "content-length", "etag", "sunset", "vary"})
 """What the result route adds to a response that came without."""
 
-OF_THE_TRANSFER = ("Accept-Encoding", "Range", "If-Range", "If-None-Match", "If-Modified-Since")
-"""What a capture leaves out of the request, for it speaks of one transfer: asked of the result."""
+OF_THE_SUBMITTER = frozenset(
+    {
+        *("accept-encoding", "range", "connection", "te"),
+        *("if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"),
+    }
+)
+"""What a capture leaves out of a request. Here the submitter fetches the result, so it holds."""
+
+LEFT_OUT = "conformance.left_out"
+"""The entry of a scope or environ by which an outer layer hands that to the witness."""
 
 
 @dataclass
@@ -64,7 +73,9 @@ class Deed:
     """What the application did in one job."""
 
     headers: Pairs | None = None
-    raised: Exception | None = None
+    raised: BaseException | None = None
+    debug: dict[str, Any] | None = None
+    """What the application told Starlette's test client by the extension `http.response.debug`."""
 
 
 @dataclass
@@ -96,7 +107,7 @@ def pytest_configure() -> None:
     if MODE == "nothing":
         surround_applications()
     if MODE == "everything":
-        surround_applications(routes=["* /*"], store="memory://")
+        surround_applications(routes=["* /*"], store="memory://", set_cookie=True)
         follow_in_starlette()
         follow_in_flask()
 
@@ -125,13 +136,13 @@ def surround_applications(**options: Any) -> None:
     def init(self: testclient.TestClient, *args: Any, **kwargs: Any) -> None:
         make_client(self, *args, **kwargs)
         transport = cast("testclient._TestClientTransport", self._transport)
-        transport.app = self.app = ASGIMiddleware(asgi_witness(self.app), **options)
+        middleware = ASGIMiddleware(asgi_witness(self.app), **options)
+        transport.app = self.app = asgi_porter(middleware)
 
     def call(self: flask.Flask, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if "deferit" not in vars(self):
-            vars(self)["deferit"] = WSGIMiddleware(
-                wsgi_witness(partial(call_flask, self)), **options
-            )
+            middleware = WSGIMiddleware(wsgi_witness(partial(call_flask, self)), **options)
+            vars(self)["deferit"] = wsgi_porter(middleware)
         app: WSGIApplication = vars(self)["deferit"]
         return app(environ, start)
 
@@ -139,7 +150,34 @@ def surround_applications(**options: Any) -> None:
     flask.Flask.__call__ = call  # type: ignore[method-assign, assignment]
 
 
+def asgi_porter(app: ASGIApp) -> ASGIApp:
+    """Stand outside the middleware and hand what a capture leaves out to the witness inside."""
+
+    async def carrying(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            fields = scope["headers"]
+            left_out = [field for field in fields if field[0].decode() in OF_THE_SUBMITTER]
+            scope = {**scope, LEFT_OUT: left_out}
+        await app(scope, receive, send)
+
+    return carrying
+
+
+def wsgi_porter(app: WSGIApplication) -> WSGIApplication:
+    """Same as `asgi_porter`, but for WSGI."""
+
+    def carrying(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        fields = {f"HTTP_{name.upper().replace('-', '_')}" for name in OF_THE_SUBMITTER}
+        left_out = environ.keys() & (fields | {"wsgi.errors"})
+        environ[LEFT_OUT] = {name: environ[name] for name in left_out}
+        return app(environ, start)
+
+    return carrying
+
+
 def asgi_witness(app: ASGIApp) -> ASGIApp:
+    """Stand between the middleware and the application and take down what that does in a job."""
+
     async def witnessed(scope: Scope, receive: Receive, send: Send) -> None:
         job = current_job()
         if job is None:
@@ -147,12 +185,18 @@ def asgi_witness(app: ASGIApp) -> ASGIApp:
         deed = deeds.setdefault(job.id, Deed())
 
         async def noting(message: Message) -> None:
+            if message["type"] == "http.response.debug":
+                deed.debug = message["info"]
+                return
             if message["type"] == "http.response.start":
                 deed.headers = [
                     (key.decode(), value.decode()) for key, value in message.get("headers", [])
                 ]
             await send(message)
 
+        scope["headers"] = [*scope["headers"], *scope[LEFT_OUT]]
+        if "extensions" in scope:
+            scope["extensions"] = {**scope["extensions"], "http.response.debug": {}}
         try:
             await app(scope, receive, noting)
         except Exception as exc:
@@ -163,6 +207,8 @@ def asgi_witness(app: ASGIApp) -> ASGIApp:
 
 
 def wsgi_witness(app: WSGIApplication) -> WSGIApplication:
+    """Same as `asgi_witness`, but for WSGI."""
+
     def witnessed(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         job = current_job()
         if job is None:
@@ -175,9 +221,10 @@ def wsgi_witness(app: WSGIApplication) -> WSGIApplication:
             return start(status, headers, *exc_info)
 
         try:
-            with closing(ClosingIterator(app(environ, noting))) as body:
+            body = app(environ | environ[LEFT_OUT], noting)
+            with closing(ClosingIterator(body)):
                 yield from body
-        except Exception as exc:
+        except BaseException as exc:
             deed.raised = exc
             raise
 
@@ -193,26 +240,33 @@ def follow_in_starlette() -> None:
     def handle_and_follow(
         self: testclient._TestClientTransport, request: httpx2.Request
     ) -> httpx2.Response:
-        def ask(url: str, headers: dict[str, str]) -> Answer:
-            question = httpx2.Request(
-                "GET", url, headers={"Host": request.headers["host"], **headers}
+        def ask(path: str, headers: dict[str, str]) -> Answer:
+            url = request.url.copy_with(path=path, query=None)
+            host = request.headers["host"]
+            return buffered(
+                handle(self, httpx2.Request("GET", url, headers={"Host": host, **headers}))
             )
-            return buffered(handle(self, question))
 
         response = handle(self, request)
-        monitor = monitor_of(request.method, response.status_code, response.headers)
+        server = f"{request.url.scheme}://{request.headers['host']}"
+        monitor = monitor_of(request.method, response.status_code, response.headers, server)
         if monitor is None:
             return response
         buffered(response)
-        answer, deed = see_through(monitor, ask, request.headers)
+        answer, deed = see_through(monitor, ask)
         if deed.raised and self.raise_server_exceptions:
             raise deed.raised
         if deed.headers is None:  # the client's own stand-in for an application that gave no answer
             return httpx2.Response(500, request=request)
         status, headers, body = as_direct(answer, deed, str(request.url))
-        return httpx2.Response(
+        result = httpx2.Response(
             status, headers=headers, stream=httpx2.ByteStream(body), request=request
         )
+        if deed.debug is not None:
+            result.extensions["http.response.debug"] = deed.debug
+            told = deed.debug.keys() & {"template", "context"}
+            vars(result).update({name: deed.debug[name] for name in told})
+        return result
 
     testclient._TestClientTransport.handle_request = handle_and_follow  # type: ignore[method-assign]
 
@@ -228,15 +282,18 @@ def follow_in_flask() -> None:
     def run_and_follow(
         app: WSGIApplication, environ: WSGIEnvironment, buffered: bool = False
     ) -> tuple[Iterable[bytes], str, Headers]:
-        def ask(url: str, headers: dict[str, str]) -> Answer:
-            chunks, status, received = run(app, asking(environ, url, headers), buffered=True)
+        def ask(path: str, headers: dict[str, str]) -> Answer:
+            chunks, status, received = run(app, asking(environ, path, headers), buffered=True)
             return Answer(int(status[:3]), [*received], b"".join(chunks))
 
         chunks, status, headers = run(app, environ, buffered)
-        monitor = monitor_of(environ["REQUEST_METHOD"], int(status[:3]), headers)
+        if not isinstance(app, flask.Flask):  # Flask itself runs the response that a view returned
+            return chunks, status, headers
+        server = f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}"
+        monitor = monitor_of(environ["REQUEST_METHOD"], int(status[:3]), headers, server)
         if monitor is None:
             return chunks, status, headers
-        answer, deed = see_through(monitor, ask, EnvironHeaders(environ))
+        answer, deed = see_through(monitor, ask)
         if deed.raised:
             raise deed.raised
         code, fields, body = as_direct(answer, deed, get_current_url(environ))
@@ -245,38 +302,41 @@ def follow_in_flask() -> None:
     werkzeug.test.run_wsgi_app = run_and_follow
 
 
-def asking(environ: WSGIEnvironment, url: str, headers: dict[str, str]) -> WSGIEnvironment:
-    """Return the environ of a GET to a URL at the same server."""
+def asking(environ: WSGIEnvironment, path: str, headers: dict[str, str]) -> WSGIEnvironment:
+    """Return the environ of a GET to the same server."""
     question = {
         key: value
         for key, value in environ.items()
         if not key.startswith(("HTTP_", "CONTENT_", "werkzeug.", "flask.")) or key == "HTTP_HOST"
     }
     question |= {f"HTTP_{name.upper().replace('-', '_')}": headers[name] for name in headers}
-    path = unquote(urlsplit(url).path).removeprefix(environ["SCRIPT_NAME"])
     return question | {
         "REQUEST_METHOD": "GET",
-        "PATH_INFO": path,
+        "PATH_INFO": unquote(path).removeprefix(environ["SCRIPT_NAME"]),
         "QUERY_STRING": "",
         "wsgi.input": BytesIO(),
     }
 
 
-def monitor_of(method: str, status: int, headers: Headers | httpx2.Headers) -> str | None:
-    """Return where to follow a request that was deferred; None: this is its answer."""
-    monitor = headers.get("Operation-Location") if status == HTTPStatus.ACCEPTED else None
-    (record.deferred if monitor else record.direct)[method] += 1
-    return monitor
+def monitor_of(
+    method: str, status: int, headers: Headers | httpx2.Headers, server: str
+) -> str | None:
+    """Return the path at which to follow a deferred request; None: this is its answer.
+
+    The server is cut off as it was asked for: some tests send a Host that no URL can have.
+    """
+    url = headers.get("Operation-Location") if status == HTTPStatus.ACCEPTED else None
+    (record.deferred if url else record.direct)[method] += 1
+    return url and url.removeprefix(server)
 
 
-def see_through(monitor: str, ask: Ask, asked: Headers | httpx2.Headers) -> tuple[Answer, Deed]:
+def see_through(monitor: str, ask: Ask) -> tuple[Answer, Deed]:
     """Poll the monitor until the job is finished; return its result and what its witness saw."""
     deadline = time.monotonic() + PATIENCE
     while (answer := ask(monitor, {"Prefer": "wait=5"})).status == HTTPStatus.ACCEPTED:
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {PATIENCE} s the monitor still says {answer.body.decode()}")
-    conditions = {name: asked[name] for name in OF_THE_TRANSFER if name in asked}
-    return ask(f"{monitor}/result", conditions), deeds.pop(monitor.rpartition("/")[2], Deed())
+    return ask(f"{monitor}/result", {}), deeds.pop(monitor.rpartition("/")[2], Deed())
 
 
 def as_direct(answer: Answer, deed: Deed, url: str) -> Answer:
@@ -294,6 +354,8 @@ def as_direct(answer: Answer, deed: Deed, url: str) -> Answer:
                 pass
             case "location" if urljoin(url, own.get("location")) == value:
                 headers.append((name, own["location"]))
+            case "cache-control" if value == "private":
+                headers.append((name, own["cache-control"]))
             case _:
                 headers.append((name, value))
     return Answer(status, headers, answer.body)

@@ -41,18 +41,18 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 ECHOED: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "GET": ("GET", "/echo/", {}),
+    "GET": ("GET", "/echo/here", {}),
     "unicode path": ("PUT", "/echo/Größe/日本/a%2Fb%20c", {}),
-    "unicode query": ("DELETE", "/echo/?q=ä&q=%2F+%26&empty=&bare", {}),
-    "cookies": ("GET", "/echo/", {"headers": {"Cookie": 'session="a b"; theme=dark'}}),
-    "host and port": ("GET", "/echo/", {"headers": {"Host": "orders.example:8080"}}),
+    "unicode query": ("DELETE", "/echo/here?q=ä&q=%2F+%26&empty=&bare", {}),
+    "cookies": ("GET", "/echo/here", {"headers": {"Cookie": 'session="a b"; theme=dark'}}),
+    "host and port": ("GET", "/echo/here", {"headers": {"Host": "orders.example:8080"}}),
     "repeated fields": (
         "GET",
-        "/echo/",
+        "/echo/here",
         {"headers": [("Host", "h.example"), ("X-Part", "one"), ("X-Part", "two")]},
     ),
-    "binary body": ("POST", "/echo/", {"content": NOISE}),
-    "body of one mebibyte and one": ("PATCH", "/echo/", {"content": NOISE + b"!"}),
+    "binary body": ("POST", "/echo/here", {"content": NOISE}),
+    "body of one mebibyte and one": ("PATCH", "/echo/here", {"content": NOISE + b"!"}),
 }
 
 
@@ -117,7 +117,7 @@ def test_the_handler_sees_the_request_as_it_came(
 
 
 def test_the_handler_sees_the_address_of_the_client(client: httpx.Client) -> None:
-    with client.stream("GET", "/echo/") as accepted:
+    with client.stream("GET", "/echo/here") as accepted:
         address = accepted.extensions["network_stream"].get_extra_info("client_addr")
         accepted.read()
     job = followed(client, accepted)
@@ -129,7 +129,7 @@ def test_the_handler_sees_the_address_of_the_client(client: httpx.Client) -> Non
 def test_a_chunked_body_reaches_the_handler_whole(client: httpx.Client) -> None:
     chunks = [NOISE[:70_000], b"x", NOISE]
 
-    job = followed(client, client.post("/echo/", content=iter(chunks)))
+    job = followed(client, client.post("/echo/here", content=iter(chunks)))
     job.until_finished()
     seen = job.result().json()
 

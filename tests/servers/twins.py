@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+import httpx
 from tests.servers.harness import Kind, Server, until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import httpx
 
 LEASE = 2.0
 """Seconds: short, so that a lost worker is noticed while the test waits."""
@@ -30,6 +30,7 @@ def twin(kind: Kind, folder: Path, **environment: str) -> Server:
         "DEFERIT_STORE": f"sqlite:///{folder / 'jobs.db'}",
         "DEFERIT_LEASE": str(LEASE),
         "DEFERIT_TEST_FOLDER": str(folder),
+        "PYTHONHASHSEED": "0",  # Flask sends the methods of Allow in the order of a set
     }
     app = f"tests.servers.apps.{kind.interface}_app:app"
     return Server(kind, app, folder, environment=defaults | environment)
@@ -38,6 +39,20 @@ def twin(kind: Kind, folder: Path, **environment: str) -> Server:
 def plain_twin(kind: Kind, folder: Path) -> Server:
     """Same as `twin`, but without the middleware: what the application answers by itself."""
     return twin(kind, folder, DEFERIT_TEST_PLAIN="1")
+
+
+def await_workers(server: Server) -> None:
+    """Return once each worker has answered; a server answers as soon as its first one can."""
+    no_connection_twice = httpx.Limits(max_keepalive_connections=0)
+    with server.client(limits=no_connection_twice) as client, ThreadPoolExecutor(8) as threads:
+        seen: set[str] = set()
+
+        def all_have_answered() -> bool:
+            answers = threads.map(lambda _: client.get("/"), range(16))
+            seen.update(answer.headers["X-Worker"] for answer in answers)
+            return len(seen) == server.kind.workers
+
+        until(all_have_answered, f"{server.kind.workers} workers to answer")
 
 
 @dataclass(frozen=True)

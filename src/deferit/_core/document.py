@@ -373,9 +373,11 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
         *_told(job, site),
         *_sunset(job),
     )
-    if is_known(job.result.etag, request.headers.get("If-None-Match")):
+    status = _replayed_status(job.result.status)
+    # "A server MUST ignore all received preconditions if its response … would have been … other than a 2xx" (§13.2.1)
+    if 200 <= status < 300 and is_known(job.result.etag, request.headers.get("If-None-Match")):  # noqa: PLR2004
         return Response(304, without(headers, frozenset({"content-type", "location"})))
-    whole = Response(_replayed_status(job.result.status), headers, _body(job))
+    whole = Response(status, headers, _body(job))
     if job.result.status != OK or request.method != "GET":
         return whole
     return ranged(whole, request.headers, job.result.etag)

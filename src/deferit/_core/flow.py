@@ -246,8 +246,9 @@ def monitor(visit: Visit, job: Job) -> Flow:
     if _prefers_events(visit.request):
         return (yield from events(visit, job))
     if_none_match = visit.request.headers.get("If-None-Match")
-    if visit.prefer.wait and not job.is_finished:
-        revision = job.revision if document.is_known(document.etag(job), if_none_match) else None
+    has_changed = if_none_match and not document.is_known(document.etag(job), if_none_match)
+    if visit.prefer.wait and not job.is_finished and not has_changed:
+        revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
     position = yield from _position(job)
     now = yield Now()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deferit._core.job import Failure, Result
-from deferit._core.recorder import ResultTooLarge
 
 if TYPE_CHECKING:
     from deferit._core.recorder import Recorder
@@ -32,7 +31,7 @@ def outcome(
     ``escaped`` is what came out of the application, ``raised`` what came out of the marked handler, whether or not the
     application made a response of it.
     """
-    if isinstance(escaped, ResultTooLarge):
+    if recorder.is_too_large:
         return Outcome(None, Failure("result-too-large", "The response is longer than max_result."))
     if not recorder.is_whole:
         return Outcome(None, _no_response(escaped or raised))

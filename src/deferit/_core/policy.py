@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +14,7 @@ from deferit._core.http import Request, Response
 from deferit.exceptions import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from deferit._core.prefer import Prefer
 
@@ -82,8 +83,14 @@ class Mark:
             object.__setattr__(self, "methods", methods(self.methods))
         if self.mode is not None:
             object.__setattr__(self, "mode", mode(self.mode))
-        if self.accept is not None and not callable(self.accept):
-            msg = f"accept={self.accept!r} is not a function of the request"
+        if self.accept is not None and not _is_plain_function(self.accept):
+            msg = f"accept={self.accept!r} is not a function of the request; an async one cannot be awaited here"
+            raise OptionError(msg)
+        if not isinstance(self.repeatable, bool | None):
+            msg = f"repeatable={self.repeatable!r} is neither True nor False"
+            raise OptionError(msg)
+        if not isinstance(self.name, str | None):
+            msg = f"name={self.name!r} is not a name: write a short text"
             raise OptionError(msg)
         if self.schedule is not None and self.mode is Mode.AUTO:
             msg = "schedule= and mode='auto' exclude each other: a job that waits for its window ends in no time"
@@ -94,6 +101,10 @@ class Mark:
     def is_repeatable(self, method: str) -> bool:
         """Whether a job for this method may be started again after its worker was lost."""
         return method in IDEMPOTENT if self.repeatable is None else self.repeatable
+
+
+def _is_plain_function(value: object) -> bool:
+    return callable(value) and not inspect.iscoroutinefunction(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,9 @@ def mark_from(options: Mapping[str, Any]) -> Mark:
     Raises:
         OptionError: a name or a value that cannot be used.
     """
+    if not isinstance(options, Mapping):
+        msg = f"{options!r} are no marks; write a mapping of their names to values, for example {{'wait': 2}}"
+        raise OptionError(msg)
     known = [field.name for field in fields(Mark)]
     for name in options:
         if name not in known:
@@ -174,8 +188,11 @@ def mode(value: object) -> Mode:
 
 def methods(value: str | Iterable[str]) -> frozenset[str]:
     """Return method names in capitals, from a comma-separated text or a collection."""
-    names = value.split(",") if isinstance(value, str) else list(value)
-    found = frozenset(name.strip().upper() for name in names)
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple | set | frozenset) or not names:
+        msg = f"methods={value!r} names no methods; write for example 'GET,POST'"
+        raise OptionError(msg)
+    found = frozenset(str(name).strip().upper() for name in names)
     for name in found:
         if not re.fullmatch(r"[A-Z][A-Z0-9_-]*", name):
             msg = f"methods={value!r}: {name!r} is not the name of a method; write for example 'GET,POST'"
@@ -186,12 +203,16 @@ def methods(value: str | Iterable[str]) -> frozenset[str]:
     return found
 
 
+LONGEST = 100 * 365 * 86_400.0
+"""A hundred years in seconds: what calendars and the timers of operating systems can still count."""
+
+
 def seconds(name: str, value: object) -> None:
     """Check that an option is None or a number of seconds, zero or more."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        msg = f"{name}={value!r} is not a number of seconds, zero or more"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
+        msg = f"{name}={value!r} is not a number of seconds, from zero to a hundred years"
         raise OptionError(msg)
 
 
@@ -273,13 +294,20 @@ def routes_from(value: object, read: Callable[[Mapping[str, Any]], Mark] = mark_
         OptionError: a route that cannot be read.
     """
     if isinstance(value, str):
-        value = re.findall(r"(?:[^,/]+,)*[^,/]*/[^,]*", value)
+        value = _texts(value)
     if isinstance(value, dict):
         return Routes(_route(text, read(marks)) for text, marks in value.items())
     if not isinstance(value, list | tuple | set | frozenset):
         msg = f"routes={value!r} is not a list; write for example routes=['POST /reports', 'GET /export/*']"
         raise OptionError(msg)
     return Routes(_route(text, Mark()) for text in value)
+
+
+def _texts(value: str) -> list[str]:
+    """Return the routes of a comma-separated text; a comma in front of the first slash is between two methods."""
+    texts = re.findall(r"[^/]*/[^,]*,?", value)
+    rest = value[sum(map(len, texts)) :]
+    return [text.removesuffix(",") for text in texts] + ([rest] if rest.strip() else [])
 
 
 def _route(text: object, mark: Mark) -> Route:

@@ -43,4 +43,4 @@ def parse(lines: Iterable[str]) -> Prefer:
 
 def _seconds(text: str) -> int | None:
     """Return delta-seconds (RFC 9110 §10.2.3: ``1*DIGIT``), or None."""
-    return int(text[:9]) if text.isascii() and text.isdigit() else None
+    return int(text.lstrip("0")[:9] or "0") if text.isascii() and text.isdigit() else None

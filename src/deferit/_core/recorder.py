@@ -37,6 +37,7 @@ class Recorder:
         self._length = 0
         self._pieces = 0
         self._is_ended = False
+        self.is_too_large = False
 
     @property
     def is_whole(self) -> bool:
@@ -63,6 +64,7 @@ class Recorder:
             return
         self._length += len(data)
         if self._length > self._limit:
+            self.is_too_large = True
             raise ResultTooLarge
         self._digest.update(data)
         self._pending += data
@@ -91,6 +93,14 @@ class Recorder:
     def _absolute(self, headers: Pairs) -> Pairs:
         """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""
         return tuple(
-            (name, urljoin(self._url, value)) if name.lower() == "location" else (name, value)
+            (name, _joined(self._url, value)) if name.lower() == "location" else (name, value)
             for name, value in headers
         )
+
+
+def _joined(url: str, reference: str) -> str:
+    """Return an absolute URL; what cannot be read as a reference stays as the handler wrote it."""
+    try:
+        return urljoin(url, reference)
+    except ValueError:
+        return reference

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from collections import deque
 from contextlib import asynccontextmanager
@@ -33,7 +35,7 @@ class EventLoopExecutor(Executor):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._served: _Host | None = None
-        self._private: dict[str, _PrivateHost] = {}
+        self._private: dict[tuple[int, str], _PrivateHost] = {}
         self._scopes: dict[Work, tuple[Loop, anyio.CancelScope]] = {}
 
     @asynccontextmanager
@@ -60,23 +62,29 @@ class EventLoopExecutor(Executor):
 
     def close(self) -> None:
         with self._lock:
-            hosts, self._private = list(self._private.values()), {}
-        for host in hosts:
-            host.close()
+            hosts, self._private = self._private, {}
+        for (pid, _), host in hosts.items():
+            if pid == os.getpid():
+                host.close()
 
     async def _run(self, work: Work) -> None:
         with anyio.CancelScope() as scope:
             self._scopes[work] = (current_loop(), scope)
             try:
                 await work.arun()
+            except anyio.get_cancelled_exc_class():
+                if anyio.current_effective_deadline() > -math.inf:
+                    return  # only the work was canceled; its task group would cancel all the others
+                raise
             finally:
                 del self._scopes[work]
 
     def _private_host(self, backend: str) -> _Host:
+        key = os.getpid(), backend  # a thread does not survive a fork
         with self._lock:
-            if backend not in self._private:
-                self._private[backend] = _PrivateHost(backend, self._run)
-            return self._private[backend].host
+            if key not in self._private:
+                self._private[key] = _PrivateHost(backend, self._run)
+            return self._private[key].host
 
 
 class _Host:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -20,28 +21,37 @@ class ThreadExecutor(Executor):
     """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._threads = 0
         self._idle = 0
 
     def submit(self, work: Work) -> None:
         with self._lock:
+            if self._process != os.getpid():
+                self._begin()  # threads do not survive a fork
             if self._idle:
                 self._idle -= 1
             else:
                 self._threads += 1
                 name = f"deferit-handler-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
-        self._queue.put(work)
+                queue = self._queue
+                threading.Thread(target=self._work, args=(queue,), name=name, daemon=True).start()
+            self._queue.put(work)
 
     def close(self) -> None:
         with self._lock:
-            for _ in range(self._threads):
-                self._queue.put(None)
+            queue, threads = self._queue, self._threads
+            self._begin()
+        for _ in range(threads):
+            queue.put(None)
 
-    def _work(self) -> None:
-        while (work := self._queue.get()) is not None:
+    def _work(self, queue: SimpleQueue[Work | None]) -> None:
+        while (work := queue.get()) is not None:
             work.run()
             with self._lock:
-                self._idle += 1
+                self._idle += queue is self._queue

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from tests.core.samples import (
+    JOB_ID,
+    NOON,
+    TTL,
+    a_failure,
+    a_job,
+    a_result,
+    canceled,
+    failed,
+    in_status,
+    running,
+    succeeded,
+)
+
+from deferit._core.commands import (
+    CHANGES,
+    QUERIES,
+    Cancel,
+    Change,
+    Command,
+    Finish,
+    Query,
+    Release,
+    Report,
+    keeps,
+    swept,
+    wake_at,
+)
+from deferit._core.job import TOMBSTONE, Job, Status
+from deferit.exceptions import LeaseLost
+
+LATER = NOON + 5
+
+
+def test_the_tuples_are_the_unions() -> None:
+    assert get_args(Change) == CHANGES
+    assert get_args(Query) == QUERIES
+    assert set(CHANGES) < set(get_args(Command))
+
+
+def test_a_report_is_applied() -> None:
+    job = Report(JOB_ID, 1, LATER, 40, "rows").apply(running())
+
+    assert (job.progress, job.message, job.updated_at) == (40, "rows", LATER)
+
+
+def test_a_finish_is_applied() -> None:
+    done = Finish(JOB_ID, 1, LATER, a_result(), None, b"hello").apply(running())
+    broken = Finish(JOB_ID, 1, LATER, None, a_failure()).apply(running())
+
+    assert (done.status, done.result, done.finished_at) == (Status.SUCCEEDED, a_result(), LATER)
+    assert (broken.status, broken.error) == (Status.FAILED, a_failure())
+
+
+def test_a_release_is_applied_as_a_lost_worker() -> None:
+    assert Release(JOB_ID, 1, LATER).apply(running(repeatable=True)).status is Status.ACCEPTED
+    assert Release(JOB_ID, 1, LATER).apply(running()).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Report(JOB_ID, 1, LATER, 40, None),
+        Finish(JOB_ID, 1, LATER, a_result(), None),
+        Release(JOB_ID, 1, LATER),
+    ],
+)
+def test_who_comes_with_an_old_attempt_is_refused(change: Report | Finish | Release) -> None:
+    taken_over = running(repeatable=True).returned(NOON).claimed(NOON)
+
+    for job in (taken_over, a_job(), succeeded(), canceled()):
+        with pytest.raises(LeaseLost):
+            change.apply(job)
+
+
+def test_a_cancel_is_applied_to_the_attempt_that_it_speaks_of() -> None:
+    assert Cancel(JOB_ID, 0, LATER, "never started").apply(a_job()).status is Status.CANCELED
+    assert Cancel(JOB_ID, 1, LATER, "stopped").apply(running()).status is Status.CANCELED
+
+
+def test_a_cancel_of_what_was_started_or_finished_meanwhile_changes_nothing() -> None:
+    for job in (running(), succeeded(), failed(), canceled()):
+        assert Cancel(JOB_ID, 0, LATER, "never started").apply(job) == job
+
+
+@pytest.mark.parametrize(
+    ("job", "lease_until", "instant"),
+    [
+        (a_job(due_at=LATER), None, LATER),
+        (running(), LATER, LATER),
+        (succeeded(), None, NOON + 1 + TTL),
+        (failed(), None, NOON + 1 + TTL + TOMBSTONE),
+        (succeeded().stripped(), None, NOON + 1 + TTL + TOMBSTONE),
+    ],
+)
+def test_something_is_due_about_a_job_at_an_instant(
+    job: Job, lease_until: float | None, instant: float
+) -> None:
+    assert wake_at(job, lease_until) == instant
+
+
+@pytest.mark.parametrize(
+    ("job", "kept"),
+    [
+        (a_job(), {(0, 0), (0, 1)}),
+        (running(), {(0, 0), (0, 1), (1, 0), (1, 1)}),
+        (running(repeatable=True).returned(NOON), {(0, 0), (0, 1)}),
+        (succeeded(a_result(chunks=2)), {(1, 0)}),
+        (succeeded(a_result(chunks=1)), set()),
+        (succeeded().stripped(), set()),
+        (failed(), set()),
+    ],
+)
+def test_pieces_are_kept_as_long_as_they_are_of_use(job: Job, kept: set[tuple[int, int]]) -> None:
+    pieces = [(attempt, index) for attempt in range(3) for index in range(2)]
+
+    assert {piece for piece in pieces if keeps(job, *piece)} == kept
+
+
+def test_what_has_become_due_is_done() -> None:
+    after = swept(running(), LATER)
+    assert after is not None
+    assert after.status is Status.FAILED
+    assert swept(succeeded(), LATER) == succeeded().stripped()
+    assert swept(succeeded().stripped(), LATER) is None
+    assert swept(failed(), LATER) is None
+
+
+@pytest.mark.parametrize("status", Status)
+def test_sweeping_ends_whatever_the_status(status: Status) -> None:
+    job: Job | None = in_status(status)
+
+    for _ in range(4):
+        job = swept(job, LATER) if job else None
+
+    assert job is None

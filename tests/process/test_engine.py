@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
+
+from deferit._core.commands import Cancel, Create, Finish, Get, Position, Release
+from deferit._core.flow import Now, ShuttingDown, Stop, Wait
+from deferit._core.ids import is_id
+from deferit._core.job import Job, Status
+from deferit._engine import Engine
+from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.executors.event_loop import EventLoopExecutor
+from deferit.executors.threads import ThreadExecutor
+from deferit.options import Options
+from deferit.stores.sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from deferit._core.flow import Effect
+    from deferit._runs import Run
+    from deferit.executors.base import Executor
+    from deferit.stores.base import Store
+
+Perform = Any
+MEMBERS: dict[str, Any] = {"route": "POST /reports", "method": "POST", "ttl": 3600.0}
+LEASE = 1.0
+
+
+class Kit:
+    """An engine with its parts."""
+
+    def __init__(self, store: Store | None = None, executor: Executor | None = None) -> None:
+        self.store = store or WatchedStore()
+        self.handlers = Handlers()
+        options = Options(store=self.store, lease=LEASE, grace=0.0, concurrency=4)
+        self.engine = Engine(options, executor or ThreadExecutor(), self.handlers)
+
+    def create(self, carried: dict[str, Any] | None = None, **changes: Any) -> Create:
+        job = self.engine.draft(**MEMBERS | changes)
+        if carried:
+            self.engine.carry(job.id, carried)
+        return Create(job, captured())
+
+
+@pytest.fixture
+def kit() -> Iterator[Kit]:
+    kit = Kit()
+    yield kit
+    kit.engine.close()
+
+
+def blocking(engine: Engine, effect: Effect) -> Any:
+    return engine.perform(effect)
+
+
+def awaiting(backend: str, engine: Engine, effect: Effect) -> Any:
+    return anyio.run(engine.aperform, effect, backend=backend)
+
+
+DRIVERS = [blocking, partial(awaiting, "asyncio"), partial(awaiting, "trio")]
+
+
+@pytest.fixture(params=DRIVERS, ids=["blocking", "asyncio", "trio"])
+def perform(request: pytest.FixtureRequest) -> Callable[[Engine, Effect], Any]:
+    found: Callable[[Engine, Effect], Any] = request.param
+    return found
+
+
+def held(kit: Kit) -> tuple[threading.Event, threading.Event]:
+    """Have the handler wait; return when it has begun and what lets it go."""
+    began, gate = threading.Event(), threading.Event()
+
+    def handler(run: Run) -> None:
+        began.set()
+        assert gate.wait(PATIENCE)
+        answer(run)
+
+    kit.handlers.handler = handler
+    return began, gate
+
+
+# --- what flows yield ------------------------------------------------------------------------------------------------
+
+
+def test_it_performs_all_that_a_flow_yields(kit: Kit, perform: Perform) -> None:
+    create = kit.create()
+
+    job = perform(kit.engine, create)
+    done = perform(kit.engine, Wait(job, PATIENCE))
+
+    assert is_id(job.id)
+    assert job.application == "default"
+    assert done.status is Status.SUCCEEDED
+    assert perform(kit.engine, Get(job.id)) == done
+    assert perform(kit.engine, Position(create.job)) == 0
+    assert abs(perform(kit.engine, Now()) - job.created_at) < PATIENCE
+    assert perform(kit.engine, Stop(done)) == "asked to stop"
+    assert perform(kit.engine, Cancel(job.id, 1, 0.0, "stopped")) == done
+    with pytest.raises(JobNotFound):
+        perform(kit.engine, Get("job_nobody"))
+
+
+def test_waiting_ends_with_its_time(kit: Kit, perform: Perform) -> None:
+    _, gate = held(kit)
+    job = perform(kit.engine, kit.create())
+
+    assert not perform(kit.engine, Wait(job, 0.0)).is_finished
+    assert not perform(kit.engine, Wait(job, 0.01)).is_finished
+
+    gate.set()
+
+
+def test_waiting_ends_with_a_change_for_who_asks_for_it(kit: Kit, perform: Perform) -> None:
+    began, gate = threading.Event(), threading.Event()
+
+    def handler(run: Run) -> None:
+        assert began.wait(PATIENCE)
+        run.report(40, "rows")
+        assert gate.wait(PATIENCE)
+        answer(run)
+
+    kit.handlers.handler = handler
+    job = perform(kit.engine, kit.create())
+    running = kit.engine.perform(Get(job.id))
+    assert isinstance(running, Job)
+    began.set()
+    if running.status is Status.ACCEPTED:
+        running = perform(kit.engine, Wait(running, PATIENCE, running.revision))
+
+    changed = perform(kit.engine, Wait(running, PATIENCE, running.revision))
+
+    gate.set()
+    assert changed.revision > running.revision
+    assert perform(kit.engine, Wait(job, PATIENCE)).progress == 100
+
+
+def test_nobody_is_watched_after_the_waiting(kit: Kit, perform: Perform) -> None:
+    job = perform(kit.engine, kit.create())
+    perform(kit.engine, Wait(job, PATIENCE))
+
+    assert list(kit.engine._ledger.signals.watched()) == []
+
+
+def test_a_wait_for_what_is_not_there_is_told(kit: Kit, perform: Perform) -> None:
+    ghost = kit.create().job
+
+    with pytest.raises(JobNotFound):
+        perform(kit.engine, Wait(ghost, PATIENCE))
+
+
+def test_what_is_carried_reaches_the_handler(kit: Kit, perform: Perform) -> None:
+    seen: list[object] = []
+
+    def handler(run: Run) -> None:
+        seen.append(run.carried)
+        answer(run)
+
+    kit.handlers.handler = handler
+    carried = {"db": object()}
+    job = perform(kit.engine, kit.create(carried))
+    perform(kit.engine, Wait(job, PATIENCE))
+
+    assert seen == [carried]
+    assert kit.engine._carried == {}
+
+
+# --- its own life ----------------------------------------------------------------------------------------------------
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("deferit-")}
+
+
+def test_nothing_is_started_before_it_is_asked_for_something() -> None:
+    before = threads()
+    kit = Kit()
+    kit.engine.draft(**MEMBERS)
+
+    assert threads() == before
+    kit.engine.close()
+
+
+def test_it_starts_once_from_however_many_threads(kit: Kit) -> None:
+    starts = [threading.Thread(target=kit.engine.start) for _ in range(8)]
+
+    for thread in starts:
+        thread.start()
+    for thread in starts:
+        thread.join(PATIENCE)
+
+    names = [thread.name for thread in threading.enumerate()]
+    assert (names.count("deferit-committer"), names.count("deferit-keeper")) == (1, 1)
+
+
+def test_its_threads_end_with_it(kit: Kit) -> None:
+    kit.engine.start()
+    assert {"deferit-committer", "deferit-keeper"} <= threads()
+
+    kit.engine.close()
+    kit.engine.close()
+
+    assert not {"deferit-committer", "deferit-keeper"} & threads()
+
+
+class Shy(WatchedStore):
+    is_shy = True
+
+    def open(self) -> None:
+        if self.is_shy:
+            raise StoreUnavailable("memory://", "no such disk")
+        super().open()
+
+
+def test_a_store_that_cannot_be_opened_is_tried_again_and_nothing_is_left_of_it(
+    perform: Perform,
+) -> None:
+    store = Shy()
+    kit = Kit(store)
+
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            perform(kit.engine, kit.create({"db": object()}))
+        with pytest.raises(StoreUnavailable):
+            perform(kit.engine, Get("job_nobody"))
+    left = dict(kit.engine._carried)
+    store.is_shy = False
+    job = perform(kit.engine, kit.create())
+
+    assert left == {}
+    assert perform(kit.engine, Wait(job, PATIENCE)).status is Status.SUCCEEDED
+    kit.engine.close()
+
+
+def test_who_waits_is_let_go_when_it_closes(kit: Kit, backend: str) -> None:
+    _, gate = held(kit)
+    job = kit.engine.perform(kit.create())
+    assert isinstance(job, Job)
+    found: list[Job] = []
+
+    def is_watched() -> bool:
+        return len(kit.engine._ledger.signals._watchers.get(job.id, ())) == 2
+
+    async def wait() -> None:
+        found.append(await kit.engine._await(Wait(job, PATIENCE * 10)))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.to_thread.run_sync(eventually, is_watched)
+            await anyio.to_thread.run_sync(kit.engine.close)
+
+    thread = threading.Thread(
+        target=lambda: found.append(kit.engine._wait(Wait(job, PATIENCE * 10)))
+    )
+    thread.start()
+    anyio.run(main, backend=backend)
+    thread.join(PATIENCE)
+
+    assert len(found) == 2
+    gate.set()
+
+
+def test_a_closed_engine_refuses_new_jobs_and_leaves_nobody_waiting(
+    kit: Kit, perform: Perform
+) -> None:
+    job = perform(kit.engine, kit.create())
+    perform(kit.engine, Wait(job, PATIENCE))
+
+    kit.engine.close()
+
+    with pytest.raises(ShuttingDown):
+        perform(kit.engine, kit.create())
+    with pytest.raises(StoreUnavailable):
+        perform(kit.engine, Cancel(job.id, 1, 0.0, "stopped"))
+
+
+def test_closing_gives_back_what_does_not_end_within_the_grace(kit: Kit) -> None:
+    began, gate = held(kit)
+    safe = kit.engine.perform(kit.create(repeatable=True))
+    unsafe = kit.engine.perform(kit.create())
+    assert isinstance(safe, Job)
+    assert isinstance(unsafe, Job)
+    assert began.wait(PATIENCE)
+
+    kit.engine.close()
+
+    assert kit.store.read(Get(safe.id)).status is Status.ACCEPTED  # type: ignore[attr-defined]
+    assert kit.store.read(Get(unsafe.id)).status is Status.FAILED  # type: ignore[attr-defined]
+    gate.set()
+
+
+def test_a_task_is_canceled_when_it_closes(backend: str) -> None:
+    kit = Kit(executor=EventLoopExecutor())
+    began, ended = threading.Event(), threading.Event()
+
+    async def ahandler(_run: Run) -> None:
+        began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    kit.handlers.ahandler = ahandler
+    anyio.run(kit.engine.aperform, kit.create(), backend=backend)
+    assert began.wait(PATIENCE)
+
+    kit.engine.close()
+
+    assert ended.wait(PATIENCE)
+
+
+# --- the keeper's duties, with a real keeper -------------------------------------------------------------------------
+
+
+def test_leases_are_kept_for_as_long_as_a_handler_runs(kit: Kit) -> None:
+    began, gate = held(kit)
+    store = kit.store
+    assert isinstance(store, WatchedStore)
+    job = kit.engine.perform(kit.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+
+    first = store._rows[job.id].wake_at
+    eventually(lambda: store._rows[job.id].wake_at > first + LEASE / 2)
+    gate.set()
+    done = kit.engine.perform(Wait(job, PATIENCE))
+
+    assert isinstance(done, Job)
+    assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Kit, Kit]]:
+    """Two engines on one file, as two processes have them."""
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    kits = Kit(SQLiteStore(url)), Kit(SQLiteStore(url))
+    for kit in kits:
+        kit.engine.start()
+    yield kits
+    for kit in kits:
+        kit.engine.close()
+
+
+def test_a_waiting_client_hears_of_the_end_in_another_process(pair: tuple[Kit, Kit]) -> None:
+    here, there = pair
+    began, gate = held(there)
+    job = there.engine.perform(there.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(here.engine.perform(Wait(job, PATIENCE))))
+    thread.start()
+
+    gate.set()
+    thread.join(PATIENCE)
+
+    assert isinstance(found[0], Job)
+    assert found[0].status is Status.SUCCEEDED
+
+
+def test_who_began_to_wait_before_the_first_look_is_woken_by_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    here, there = Kit(SQLiteStore(url)), Kit(SQLiteStore(url))
+    here.engine._ledger.open()
+    woken = threading.Event()
+
+    job = there.engine.perform(there.create())
+    assert isinstance(job, Job)
+    with here.engine._ledger.signals.watching(job.id, woken.set):
+        there.engine.perform(Wait(job, PATIENCE))
+        here.engine._observe()
+
+    assert woken.is_set()
+    here.engine._ledger.close()
+    there.engine.close()
+
+
+def test_a_cancel_in_another_process_reaches_the_handler(pair: tuple[Kit, Kit]) -> None:
+    here, there = pair
+    began, told = threading.Event(), threading.Event()
+
+    def handler(run: Run) -> None:
+        began.set()
+        eventually(lambda: run.canceled)
+        told.set()
+
+    there.handlers.handler = handler
+    job = there.engine.perform(there.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+
+    here.engine.perform(Cancel(job.id, 1, job.updated_at + 1, "asked to stop"))
+
+    assert told.wait(PATIENCE)
+
+
+def test_what_a_process_leaves_behind_another_takes(pair: tuple[Kit, Kit]) -> None:
+    here, there = pair
+    began, gate = held(there)
+    job = there.engine.perform(there.create(repeatable=True))
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+
+    there.engine.close()
+    done = here.engine.perform(Wait(job, PATIENCE))
+    gate.set()
+
+    assert isinstance(done, Job)
+    assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
+
+
+def test_a_job_that_ends_while_the_store_is_away_is_finished_when_it_is_back(kit: Kit) -> None:
+    began, gate = held(kit)
+    store = kit.store
+    assert isinstance(store, WatchedStore)
+    job = kit.engine.perform(kit.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+
+    store.failure = StoreUnavailable("memory://", "disk full")
+    gate.set()
+    eventually(lambda: kit.engine._ledger._unfinished)
+    store.failure = None
+    done = kit.engine.perform(Wait(job, PATIENCE))
+
+    assert isinstance(done, Job)
+    assert done.status is Status.SUCCEEDED
+    assert len(store.executed(Finish)) >= 2
+    assert store.executed(Release) == []

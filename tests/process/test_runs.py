@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from tests.process.parts import Process, aanswer, answer, captured, draft
+
+from deferit import JobCanceled, current_job
+from deferit._core.commands import Append, Create, Finish, Load, Release, Report
+from deferit._core.job import Status
+from deferit._core.recorder import PIECE
+from deferit._records import decode_captured
+from deferit._runs import Run
+from deferit.exceptions import LeaseLost
+from deferit.executors.event_loop import EventLoopExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deferit._core.job import Job
+
+BODY = bytes(range(256)) * 4096  # four pieces
+
+
+@pytest.fixture(params=[False, True])
+def process(request: pytest.FixtureRequest) -> Iterator[Process]:
+    """Run in threads and in an event loop."""
+    process = Process(EventLoopExecutor() if request.param else None)
+    yield process
+    process.close()
+
+
+def a_run(process: Process, run_class: type[Run] = Run) -> Run:
+    """Return a run that nobody runs yet, of a job that is running."""
+    job = draft().claimed(process.ledger.now())
+    process.ledger.execute(Create(job, captured(), process.ledger.now() + 60))
+    return run_class(process.worker, job, decode_captured(captured()), {}, "asyncio")
+
+
+def test_a_job_is_what_its_handler_sees(process: Process) -> None:
+    seen: list[object] = []
+
+    def look(run: Run) -> None:
+        seen.extend([current_job() is run, run.owner, run.attempt, run.canceled, run.carried])
+
+    def handler(run: Run) -> None:
+        look(run)
+        answer(run)
+
+    async def ahandler(run: Run) -> None:
+        look(run)
+        await aanswer(run)
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    process.end_of(process.create(carried={"db": "here"}, owner="ada"))
+
+    assert seen == [True, "ada", 1, False, {"db": "here"}]
+    assert current_job() is None
+
+
+def test_a_long_body_goes_in_and_out_in_pieces(process: Process) -> None:
+    def handler(run: Run) -> None:
+        answer(run, b"".join(run.body()))
+
+    async def ahandler(run: Run) -> None:
+        await aanswer(run, b"".join([piece async for piece in run.abody()]))
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    job = draft()
+    pieces = [BODY[start : start + PIECE] for start in range(0, len(BODY), PIECE)]
+    for index, piece in enumerate(pieces):
+        process.ledger.execute(Append(job.id, 0, index, piece))
+    process.worker.create(Create(job, captured(b"tail", len(pieces))), {})
+    done = process.end_of(job)
+
+    assert done.result is not None
+    stored = [process.ledger.read(Load(job.id, 1, i)) for i in range(done.result.chunks)]
+    assert b"".join(piece for piece in stored if isinstance(piece, bytes)) == BODY + b"tail"
+
+
+@pytest.mark.parametrize("exc", [ValueError("a bug"), SystemExit(3), KeyboardInterrupt()])
+def test_whatever_a_handler_raises_is_how_its_job_ends(
+    process: Process, exc: BaseException
+) -> None:
+    def handler(_run: Run) -> None:
+        raise exc
+
+    async def ahandler(_run: Run) -> None:
+        raise exc
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    done = process.end_of(process.create())
+    after = process.create(1)
+
+    assert done.error is not None
+    assert done.error.message == f"The handler raised {type(exc).__name__}."
+    assert process.end_of(after).is_finished
+    process.until_free(2)
+
+
+def test_an_answer_of_nonsense_ends_its_job_and_no_other(process: Process) -> None:
+    headers = (("Location", "http://[nonsense"),)
+
+    def handler(run: Run) -> None:
+        run.recorder.start(302, headers)
+        run.recorder.end()
+
+    async def ahandler(run: Run) -> None:
+        handler(run)
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    jobs = [process.end_of(process.create(number)) for number in range(4)]
+
+    assert [job.status for job in jobs] == [Status.SUCCEEDED] * 4
+    process.until_free(2)
+
+
+def test_a_cancellation_of_the_handlers_own_making_is_its_failure() -> None:
+    process = Process(EventLoopExecutor())
+
+    async def ahandler(_run: Run) -> None:
+        raise asyncio.CancelledError
+
+    process.handlers.ahandler = ahandler
+    first = process.end_of(process.create(repeatable=True))
+    process.handlers.ahandler = aanswer
+    second = process.end_of(process.create(1))
+    process.close()
+
+    assert (first.status, first.attempt) == (Status.FAILED, 1)
+    assert first.error is not None
+    assert first.error.code == "handler-exception"
+    assert second.status is Status.SUCCEEDED
+
+
+def test_a_canceled_run_is_not_begun(process: Process) -> None:
+    run = a_run(process)
+    process.worker._slots.take()
+
+    run.cancel()
+    run.run()
+
+    assert run.over.is_set()
+    assert process.store.executed(Finish) == []
+
+
+def test_a_canceled_run_takes_no_more_of_the_response(process: Process) -> None:
+    run = a_run(process)
+    run.recorder.start(200, ())
+
+    run.cancel()
+
+    with pytest.raises(JobCanceled):
+        run.write(b"x")
+    with pytest.raises(JobCanceled):
+        anyio.run(run.awrite, b"x")
+
+
+def test_a_run_that_has_lost_its_lease_cannot_write(process: Process) -> None:
+    run = a_run(process)
+    run.recorder.start(200, ())
+    process.ledger.execute(Release(run.id, 1, process.ledger.now()))
+
+    with pytest.raises(LeaseLost):
+        run.write(bytes(PIECE + 1))
+    with pytest.raises(LeaseLost):
+        anyio.run(run.awrite, bytes(PIECE + 1))
+
+
+def test_reports_are_put_together(process: Process) -> None:
+    run = a_run(process)
+
+    run.report(10, None)
+    run.report(20, "a")
+    run.report(None, "b")
+    run.report(30, None)
+    written = process.store.executed(Report)
+    run._reported_at = 0.0
+    run.write_report()
+    job = settled(process, run)
+
+    assert len(written) <= 1
+    assert (job.progress, job.message) == (30, "b")
+    assert len(process.store.executed(Report)) == 2
+
+
+def settled(process: Process, run: Run) -> Job:
+    """Wait until what was submitted is executed; return the job."""
+    process.settle()
+    return process.ledger.get(run.id)
+
+
+def test_two_threads_may_write_one_report(process: Process) -> None:
+    class Interrupted(Run):
+        """A run in which another thread does the keeper's duty in the middle of a report."""
+
+        is_interrupted = False
+
+        @property
+        def _reported_at(self) -> float:
+            if self._report and not self.is_interrupted:
+                self.is_interrupted = True
+                interrupt(self.write_report)
+            return 0.0
+
+        @_reported_at.setter
+        def _reported_at(self, _value: float) -> None:
+            pass
+
+    run = a_run(process, Interrupted)
+
+    run.report(10, "a")
+
+    assert settled(process, run).progress == 10
+
+
+def interrupt(step: Callable[[], None]) -> None:
+    """Let another thread do something as far as it gets without this one."""
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join(0.05)

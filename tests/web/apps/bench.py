@@ -1,0 +1,75 @@
+"""What a test and the handlers of its application share: they wait for each other, never for the clock."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from hashlib import sha256
+
+PATIENCE = 20.0
+"""Seconds after which a handler or a test that waits for the other gives up."""
+
+
+class Bench:
+    """Gates that handlers wait at until the test opens them, and notes that they leave."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        self._is_over = False
+        self.notes: list[str] = []
+
+    def gate(self, name: str) -> threading.Event:
+        with self._condition:
+            if self._is_over:
+                self._gates[name].set()
+            return self._gates[name]
+
+    def pass_gate(self, name: str) -> None:
+        """Wait, in a handler's thread, until the test opens the gate."""
+        assert self.gate(name).wait(PATIENCE), f"nobody opened the gate {name}"
+
+    def open(self, *names: str) -> None:
+        for name in names:
+            self.gate(name).set()
+
+    def note(self, text: str) -> None:
+        with self._condition:
+            self.notes.append(text)
+            self._condition.notify_all()
+
+    def wait_for(self, text: str) -> None:
+        """Wait, in the test, until a handler leaves a note."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: text in self.notes, PATIENCE), self.notes
+
+    def clear(self) -> None:
+        """Let everybody go who still waits, and begin anew."""
+        with self._condition:
+            for gate in self._gates.values():
+                gate.set()
+            self._gates.clear()
+            self.notes.clear()
+
+    def close(self) -> None:
+        """Let everybody go who still waits, or ever will."""
+        with self._condition:
+            self._is_over = True
+        self.clear()
+
+
+def digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+CHUNKS = [b"part %d\n" % number for number in range(5)]
+"""What the streaming handlers send, one by one."""
+
+ORDERS = [f"order {number}" for number in range(4)]
+"""What the handlers that report progress go through."""
+
+SECRET = "the launch code is 0000"
+"""What the failing handlers raise with; it must not be seen from outside."""
+
+PAGES = b'{"pages":12}'
+"""What the plainest of the marked handlers answers, with 201 and two fields X-Tag."""

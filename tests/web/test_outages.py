@@ -1,0 +1,95 @@
+"""What a site answers while its store is away, and after it is back."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.web.clients import BASE
+from tests.web.sites import FRAMEWORKS, Framework, Site, saying, site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+UNKNOWN = f"{BASE}/jobs/job_{26 * '0'}"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def without_store(request: pytest.FixtureRequest, file: Path) -> Iterator[Site]:
+    """A site whose store cannot be opened, as somebody put something else in its place."""
+    framework: Framework = request.param
+    client = None if framework == "flask" else "TestClient"
+    with site(framework, client=client, store=f"sqlite:///{file}") as built:
+        file.write_bytes(b"this is no database" * 100)
+        yield built
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [("POST", "/pages"), ("GET", UNKNOWN), ("GET", UNKNOWN + "/result"), ("DELETE", UNKNOWN)],
+)
+def test_without_a_store_the_answer_is_503(without_store: Site, method: str, url: str) -> None:
+    answer = without_store.ask(method, url)
+
+    assert (answer.status, answer.document["code"]) == (503, "store-unavailable")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert int(answer["Retry-After"]) >= 1
+    assert answer["Cache-Control"] == "no-store"
+
+
+def test_a_long_body_is_refused_with_503_too(without_store: Site) -> None:
+    answer = without_store.post("/length", 600_000 * b"x", Content_Type="application/x")
+
+    assert (answer.status, answer.document["code"]) == (503, "store-unavailable")
+
+
+def test_routes_that_are_not_deferred_need_no_store(without_store: Site) -> None:
+    assert without_store.post("/plain", saying(201, b"served")).body == b"served"
+    assert without_store.post("/preferring", saying(201, b"served")).body == b"served"
+    assert without_store.post("/private").status == 401
+
+
+def test_when_the_store_is_back_jobs_are_accepted_without_a_restart(
+    without_store: Site, file: Path
+) -> None:
+    assert without_store.post("/pages").status == 503
+
+    file.unlink()
+
+    assert without_store.end_of(without_store.defer("/pages")).document["status"] == "succeeded"
+
+
+def test_a_store_that_goes_while_a_job_runs_gets_to_know_its_end(file: Path) -> None:
+    with site("flask", store=f"sqlite:///{file}") as built:
+        monitor = built.defer("/gated/a")
+        built.bench.wait_for("started a")
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            built.bench.open("a")
+            built.bench.wait_for("ended a")
+            other.execute("ROLLBACK")
+
+        assert built.end_of(monitor).document["status"] == "succeeded"
+
+
+def test_a_body_that_ends_too_soon_is_no_servers_fault() -> None:
+    """PEP 3333 has no message for it: the input just ends before the length that was declared."""
+    from io import BytesIO  # noqa: PLC0415
+
+    from werkzeug.test import Client  # noqa: PLC0415
+
+    with site("flask", store="memory://") as built:
+        client = Client(built.app)
+        answer = client.post(
+            "/pages", input_stream=BytesIO(b"abc"), content_length=10, content_type="text/x"
+        )
+
+    assert answer.status_code == 400
