@@ -88,7 +88,9 @@ class Run(RunningJob, Work):
         self._canceled = True
 
     def write_report(self) -> None:
-        """Write what was reported last, unless something was written a moment ago."""
+        """Write what was reported last, unless something was written a moment ago, or there is no job to write to."""
+        if self.trial and not self.trial.is_kept:
+            return
         with self._report_lock:
             now = time.monotonic()
             if self._report is None or now - self._reported_at < REPORT_INTERVAL:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deferit._core.commands import Create
+    from deferit._core.http import Pairs
     from deferit._core.job import Job
 
 MOST_PIECES = 4
@@ -26,9 +27,13 @@ class ResponseMissing(RuntimeError):
 class End:
     """How a tried run ended."""
 
-    def __init__(self, outcome: Outcome, escaped: BaseException | None) -> None:
+    def __init__(
+        self, outcome: Outcome, escaped: BaseException | None, headers: Pairs = ()
+    ) -> None:
         self.outcome = outcome
         self.escaped = escaped
+        self.headers = headers
+        """The response's as they were sent; the outcome's are made to be read elsewhere."""
 
 
 class Trial:
@@ -67,6 +72,11 @@ class Trial:
             return not self._is_kept
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the job is in the store."""
+        return self._is_kept
+
+    @property
     def is_settled(self) -> bool:
         """Whether it is known what to answer: the end came in time, or the job is stored."""
         with self._lock:
@@ -85,7 +95,7 @@ class Trial:
         if outcome.result is None:
             raise self._end.escaped or ResponseMissing
         body = b"".join([*self._pieces, outcome.body])
-        return Response(outcome.result.status, outcome.result.headers, body)
+        return Response(outcome.result.status, self._end.headers, body)
 
     def begins_keeping(self) -> bool:
         """Whether it is the caller's to have the job stored now; once only, and not if the end came in time."""

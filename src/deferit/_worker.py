@@ -19,6 +19,7 @@ from deferit._core.commands import (
     Claimed,
     Create,
     Finish,
+    Position,
     Release,
     Renew,
     Report,
@@ -84,12 +85,13 @@ class Worker:
     def close(self) -> None:
         """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
         self._is_closing = True
-        for run, trial in [(run, run.trial) for run in self._trials if run.trial]:
-            self.keep(run, trial)
+        trials = list(self._trials)
+        for run in trials:
+            self.keep(run, cast("Trial", run.trial))
         deadline = time.monotonic() + self._grace
-        for run in list(self._runs.values()):
+        for run in [*trials, *self._runs.values()]:
             run.over.wait(max(0.0, deadline - time.monotonic()))
-        for run in list(self._runs.values()):
+        for run in {run for run in [*trials, *self._runs.values()] if not run.over.is_set()}:
             self._stop_run(run)
             self.ledger.submit(Release(run.id, run.attempt, self.ledger.now()))
 
@@ -196,7 +198,8 @@ class Worker:
         """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
         try:
             if not run.canceled and not isinstance(escaped, LeaseLost):
-                end = End(outcome(run.recorder, escaped, run.raised), escaped)
+                ended = outcome(run.recorder, escaped, run.raised)
+                end = End(ended, escaped, run.recorder.headers)
                 if run.trial is None or not run.trial.holds_end(end):
                     self._finish(run, end)
         except Exception:  # the run must leave, or its lease would be renewed for ever
@@ -397,7 +400,7 @@ class Worker:
         if self._is_closing or not (self._has_backlog or now >= self._claim_at):
             return
         self._claim_at = now + CLAIM_INTERVAL
-        slots = self._slots.take_all()
+        slots = self._slots.take_all() if self._is_any_due() else 0
         if slots:
             for claimed in self._claimed(slots):
                 log(claimed.job)
@@ -405,6 +408,27 @@ class Worker:
                 run = self._begin(claimed)
                 if run:
                     self._submit(run)
+
+    def _is_any_due(self) -> bool:
+        """Whether a job waits that may begin: only then is it worth to hold slots that a trial could have."""
+        self._has_backlog = False
+        count = cast("int", self.ledger.read(Position(self._last_due())))
+        self._has_backlog |= count > 0
+        return count > 0
+
+    def _last_due(self) -> Job:
+        """Return a job behind which nothing is due."""
+        now = self.ledger.now()
+        return Job(
+            id="job_~",
+            application=self._application,
+            route="",
+            method="",
+            created_at=now,
+            updated_at=now,
+            due_at=now,
+            ttl=0.0,
+        )
 
     def _claimed(self, slots: int) -> tuple[Claimed, ...]:
         """Claim jobs for slots that were taken; give back those that are too many."""

@@ -11,8 +11,9 @@ import anyio
 import anyio.to_thread
 from werkzeug.datastructures import Headers
 
+from deferit._committer import returned
 from deferit._core.commands import Append
-from deferit._core.effects import Capture, ClientGone, Effect, adrive, aparts
+from deferit._core.effects import Capture, ClientGone, Effect, Try, adrive, aparts
 from deferit._core.flow import answer, submit
 from deferit._core.http import Request, Response, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
@@ -87,7 +88,7 @@ class ASGIMiddleware(Middleware):
         """Answer for a mounted route."""
         visit = self.visit(_request(scope))
         response = await adrive(answer(visit, mounted), self.engine.aperform)
-        if response.length is None:
+        if response.length is None and visit.request.method != "HEAD":
             await self._stream(response, receive, send)
         else:
             await self._send(response, visit.request.method, send)
@@ -112,6 +113,8 @@ class ASGIMiddleware(Middleware):
         async def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):
                 return await passage.capture(effect.job_id)
+            if isinstance(effect, Try):
+                return await passage.try_while_connected(effect)
             return await self.engine.aperform(effect)
 
         self.local.remember(passage.scope)
@@ -244,6 +247,22 @@ class _ASGIPassage(Passage):
             await self.middleware.engine.aperform(Append(job_id, 0, chunks, piece))
             chunks += 1
         return self.captured(job_id, *self._entries(), chunks)
+
+    async def try_while_connected(self, effect: Try) -> object:
+        """Have a job tried for as long as the client is there.
+
+        Raises:
+            ClientGone: it went away; the job is stored, and goes on.
+        """
+        outcome: object = ClientGone()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_when_gone, self._outer_receive, group.cancel_scope)
+            try:
+                outcome = await self.middleware.engine.aperform(effect)
+            except Exception as exc:  # noqa: BLE001  a group would wrap it
+                outcome = exc
+            group.cancel_scope.cancel()
+        return returned(outcome)
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the scope that can be stored, and those that are carried by reference."""

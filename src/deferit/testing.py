@@ -796,13 +796,14 @@ class StoreContract:
     ) -> None:
         for number, application in ((1, "shop"), (2, "shop"), (3, "another"), (4, "shop")):
             finished(store, number, application=application, callback=CALLBACK)
-        _claim_callbacks(store, limit=1)
-        ask(store, SettleCallback(a_job(1).id, 1, NOON - 1))
+        _claim_callbacks(store)
+        for number, again_at in ((1, NOON - 1), (2, NOON - 1), (4, NOON - 2)):
+            ask(store, SettleCallback(a_job(number).id, 1, again_at))
 
         first = _claim_callbacks(store, limit=2)
 
-        assert [job.id for job in first] == [a_job(1).id, a_job(2).id]
-        assert [job.id for job in _claim_callbacks(store)] == [a_job(4).id]
+        assert [job.id for job in first] == [a_job(4).id, a_job(1).id]
+        assert [job.id for job in _claim_callbacks(store)] == [a_job(2).id]
         (other,) = ask(store, ClaimCallbacks("another", NOON, NOON + 60, 9))
         assert other.id == a_job(3).id
 

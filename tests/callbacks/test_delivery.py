@@ -113,6 +113,17 @@ def test_a_job_of_mode_auto_is_posted_if_the_client_got_a_202(
     assert receiver.first().document["id"] == accepted["id"]
 
 
+def test_the_end_of_a_job_is_told_without_waiting_for_the_next_look(
+    build: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferit._deliverer.INTERVAL", 3600.0)
+    site = build(callbacks=calling(receiver))
+
+    for count in (1, 2, 3):
+        site.submit("/work", receiver.url)
+        receiver.await_deliveries(count)
+
+
 # --- who asks for what ---
 
 
@@ -356,6 +367,30 @@ def test_what_was_due_before_this_process_began_is_delivered(
     assert "after 1 attempts: it is not allowed any more" in caplog.text
     assert "after 0 attempts: the job has expired" in caplog.text
     assert len(receiver.deliveries) == 1
+
+
+def test_deliveries_go_on_when_a_store_that_was_away_is_back(
+    build: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    site = build(callbacks=calling(receiver))
+    site.submit("/work", receiver.url)
+    receiver.first()
+    away = tmp_path / "away"
+    away.mkdir()
+
+    move(tmp_path, away)
+    (tmp_path / "jobs.db").write_bytes(b"this is no database" * 100)
+    until(lambda: "looking for callbacks again in 1 s" in caplog.text, "the warning")
+    (tmp_path / "jobs.db").unlink()
+    move(away, tmp_path)
+
+    until(lambda: site.submit("/work", receiver.url)[0] == 202, "the store to be back")
+    receiver.await_deliveries(2)
+
+
+def move(source: Path, target: Path) -> None:
+    for file in source.glob("jobs.db*"):
+        file.rename(target / file.name)
 
 
 def test_closing_ends_the_threads_and_leaves_the_rest_to_another_process(

@@ -133,6 +133,15 @@ def test_a_name_that_does_not_exist_is_a_failure_like_others(receiver: Receiver,
         post(Poster(addresses_of, private=True), place(receiver, host=host))
 
 
+def test_a_resolver_that_takes_all_the_time_leaves_none_to_connect(receiver: Receiver) -> None:
+    poster = Poster(Resolver(["127.0.0.1"]), private=True, patience=0)
+
+    with pytest.raises(httpcore.TimeoutException, match="took too long"):
+        post(poster, place(receiver))
+
+    assert receiver.deliveries == []
+
+
 # --- answers ---
 
 

@@ -81,6 +81,7 @@ TRICKS = [
     "https:/hooks.example.com/deferit/",
     "//hooks.example.com/deferit/",
     "http://hooks.example.com/deferit/",
+    "http://hooks.example.com:443/deferit/",
     "https://hooks.example.com:444/deferit/",
     "https://hooks.example.com:80/deferit/",
     "https://hooks.example.com:0/deferit/",

@@ -14,8 +14,8 @@ curl --silent --show-error --output /dev/null --write-out "$answer" "$@" | {
         sleep "$pause"
         document=$(curl --silent --show-error --write-out "\n$answer" "$monitor")
         read -r status pause _ <<END
-$(echo "$document" | tail -n 1)
+$(printf "%s\n" "$document" | tail -n 1)
 END
     done
-    echo "$document" | sed '$d'
+    printf "%s\n" "$document" | sed '$d'
 }

@@ -314,8 +314,8 @@ def jobs(
         "jobs": [status_document(job, site, now, None) for job in found],
         "links": [{"rel": rel, "href": href} for rel, href in links],
     }
-    link = ", ".join(f'<{href}>; rel="{rel}"' for rel, href in links)
-    headers = (_JSON, ("Link", link), ("Cache-Control", "private, no-store"), *_GUARDED)
+    link = tuple(("Link", f'<{href}>; rel="{rel}"') for rel, href in links)
+    headers = (_JSON, *link, ("Cache-Control", "private, no-store"), *_GUARDED)
     return Response(200, headers, _encode(members))
 
 
@@ -391,7 +391,7 @@ def ranged(whole: Response, asked: Headers, tag: str) -> Response:
     is_other = bool(asked.get("If-Range")) and condition.etag != tag.strip('"')
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1 or is_other:
         return Response(whole.status, headers, whole.body)
-    span = wanted.range_for_length(whole.length)
+    span = _span(wanted.ranges[0], whole.length or 0)
     if span is None:
         unmet = problem("range-not-satisfiable", length=whole.length)
         return Response(
@@ -399,6 +399,17 @@ def ranged(whole: Response, asked: Headers, tag: str) -> Response:
         )
     content_range = ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{whole.length}")
     return Response(206, (*headers, content_range), _part(whole.body, *span))
+
+
+def _span(wanted: tuple[int, int | None], length: int) -> tuple[int, int] | None:
+    """Return start and stop of a range; None: it cannot be satisfied.
+
+    "If the selected representation is shorter than the specified suffix-length, the entire representation is used"
+    (RFC 9110 §14.1.2).
+    """
+    start, stop = wanted
+    start = max(0, start + length) if start < 0 else start
+    return (start, min(length, length if stop is None else stop)) if start < length else None
 
 
 def _part(body: bytes | Body, start: int, stop: int) -> bytes | Body:

@@ -130,11 +130,14 @@ def _submit(submission: Submission) -> Flow:
 def _tried(submission: Submission, captured: CapturedRequest) -> Flow:
     """Begin without storing anything; a handler that ends in time answers as if nobody had deferred it."""
     seconds = submission.deferral.wait
+    begun: float = yield Now()
     end: Job | Response = yield Try(submission.draft, captured.encoded, seconds)
     if isinstance(end, Response):
         return document.answered_in_time(end)
-    if end.status is Status.ACCEPTED:
-        end = yield from _waited(end, seconds)
+    now: float = yield Now()
+    left = begun + seconds - now
+    if left > 0:  # it was stored before its time: it waits for its turn, or its response is long
+        end = yield from _waited(end, left)
     return (yield from _accepted(submission, end, is_replayed=False))
 
 
@@ -144,7 +147,8 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     if key is None and not submission.mark.coalesce:
         return draft
     wishes = (draft.callback.url,) if draft.callback else ()
-    same = identity(visit.request, visit.owner, key, captured.digest(), *wishes)
+    place = (visit.application, visit.request, visit.owner)
+    same = identity(*place, key, captured.digest(), *wishes)
     return replace(draft, identity=same)
 
 
@@ -357,7 +361,8 @@ def _parameters(query: str) -> tuple[Status | None, int, str | None]:
     if status is not None and status not in set(Status):
         raise ValueError(f"status is one of {', '.join(Status)}.")
     limit = given.get("limit", str(PAGE))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:4]) <= LONGEST_PAGE):
+    is_number = limit.isascii() and limit.isdigit() and len(limit) <= len(str(LONGEST_PAGE))
+    if not is_number or not 1 <= int(limit) <= LONGEST_PAGE:
         raise ValueError(f"limit is a number from 1 to {LONGEST_PAGE}.")
     cursor = given.get("cursor")
     if cursor is not None and not is_id(cursor):
@@ -375,7 +380,7 @@ _READ = {"GET": monitor, "HEAD": monitor}
 ROUTES = {
     "": {**_READ, "DELETE": delete},
     "result": {"GET": result, "HEAD": result},
-    "events": {"GET": events},
+    "events": {"GET": events, "HEAD": events},
     "cancel": {"POST": cancel},
 }
 """Behind the id: which method does what."""

@@ -55,7 +55,12 @@ def client_key(request: Request) -> str | None:
 
 
 def identity(
-    request: Request, owner: str | None, key: str | None, body_digest: str, *wishes: str
+    application: str,
+    request: Request,
+    owner: str | None,
+    key: str | None,
+    body_digest: str,
+    *wishes: str,
 ) -> Identity:
     """Return the identity of a request: by the client's key, or, without one, by all that it says.
 
@@ -64,7 +69,7 @@ def identity(
     fingerprint = _hash(
         request.method, _target(request), _content_type(request), body_digest, *wishes
     )
-    place = (_submitter(request, owner), request.method, request.path)
+    place = (application, _submitter(request, owner), request.method, request.path)
     if key is not None:
         return Identity(_hash("key", *place, key), fingerprint)
     return Identity(_hash("coalesce", *place, fingerprint), fingerprint, while_unfinished=True)

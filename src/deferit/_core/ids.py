@@ -11,7 +11,10 @@ from base64 import urlsafe_b64encode
 RANDOM_BYTES = 16
 """128 bits: the id of a job without an owner is a capability."""
 
-_SHAPE = re.compile(r"job_[0-9A-Za-z_-]{26,64}\Z")
+PATTERN = "^job_[0-9A-Za-z_-]{26,64}$"
+"""The shape of an id, as regular expressions of Python and of JSON Schema have it."""
+
+_SHAPE = re.compile(PATTERN)
 _TIME_DIGITS = 13
 """Hexadecimal digits of microseconds since the epoch: enough until the year 2112."""
 
@@ -24,7 +27,7 @@ def make_id(now: float, random: bytes) -> str:
 
 def is_id(text: str) -> bool:
     """Whether a path segment has the shape of a job's id."""
-    return _SHAPE.match(text) is not None
+    return _SHAPE.fullmatch(text) is not None
 
 
 def prefix_at(now: float) -> str:

@@ -49,6 +49,11 @@ class Recorder:
         """Whether some of the body was written."""
         return self._length > 0
 
+    @property
+    def headers(self) -> Pairs:
+        """The header fields as they were sent."""
+        return self._headers
+
     def start(self, status: int, headers: Pairs) -> None:
         """Take the status code and header fields; a later start replaces an earlier one, as WSGI allows."""
         self._status = status

@@ -1,0 +1,428 @@
+"""CONTRACT.md §1, mode auto: a handler that ends in time is as without deferit, another one is a job that goes on."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.contract.clients import ASGIExchange
+from tests.contract.stage import Said
+from tests.contract.support import CountingStore, execute, id_of
+from tests.servers.harness import until
+
+from deferit import current_job, progress
+from deferit._core.commands import Create
+from deferit.exceptions import StoreUnavailable
+from deferit.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.contract.clients import Answer
+    from tests.contract.conftest import Build
+    from tests.contract.support import Site
+
+    from deferit._core.commands import Command
+
+SECRET = "the launch code is 0000"
+
+
+@pytest.fixture
+def counting(build: Build) -> Site:
+    """A site whose store counts what is written."""
+    return build(store=CountingStore())
+
+
+def written(shop: Site) -> list[Command]:
+    assert isinstance(shop.store, CountingStore)
+    return shop.store.written
+
+
+def fails(_: bytes) -> Said:
+    raise RuntimeError(SECRET)
+
+
+def breaks_off() -> Iterator[bytes]:
+    yield b"so far"
+    raise RuntimeError(SECRET)
+
+
+MEBIBYTE = bytes(range(256)) * 4096
+
+IN_TIME: dict[str, Said] = {
+    "plain": Said(200, b"done"),
+    "created": Said(201, b"{}", (("Location", "/orders/1"), ("ETag", '"v1"'))),
+    "cookies": Said(200, b"x", (("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2"))),
+    "repeated": Said(200, b"x", (("X-Part", "one"), ("X-Part", "two"), ("Vary", "Accept"))),
+    "empty": Said(204),
+    "not-modified": Said(304, b"", (("ETag", '"v1"'),)),
+    "refused": Said(409, b"already there"),
+    "broken": Said(500, b"sorry"),
+    "accepted": Said(202, b"the application's own", (("X-Own", "yes"),)),
+    "streamed": Said(200, [b"one ", b"two ", b"three"]),
+    "long": Said(200, MEBIBYTE[:-1]),
+}
+
+
+def comparable(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Return all of an answer but for how its length is told, and the field that it has to have."""
+    left_out = {"content-length", "vary", "transfer-encoding"}
+    fields = [(name.lower(), value) for name, value in answer.fields]
+    return answer.status, [pair for pair in fields if pair[0] not in left_out], answer.body
+
+
+@pytest.mark.parametrize("name", IN_TIME)
+def test_what_ends_in_time_is_the_handlers_very_response_and_nothing_is_written(
+    counting: Site, name: str
+) -> None:
+    counting.stage.acts[name] = lambda _: IN_TIME[name]
+
+    plain, answer = counting.post(f"/plain/{name}"), counting.post(f"/auto/{name}")
+
+    assert comparable(answer) == comparable(plain)
+    assert answer.members("Vary") == plain.members("Vary") | {"Prefer"}
+    assert not answer.members("AsyncResult") | answer.members("Link")
+    assert counting.stage.calls[name] == 2
+    assert written(counting) == []
+    counting.assert_nothing_left()
+
+
+def test_a_handler_that_reports_and_ends_in_time_writes_nothing(counting: Site) -> None:
+    def act(_: bytes) -> Said:
+        job = current_job()
+        assert job
+        assert not job.canceled
+        progress(0.5, "half of it")
+        return Said(200, b"done")
+
+    counting.stage.acts["report"] = act
+
+    assert counting.post("/auto/report").body == b"done"
+    assert written(counting) == []
+
+
+@pytest.mark.parametrize("size", [len(MEBIBYTE), len(MEBIBYTE) + 1, 3 * len(MEBIBYTE) + 7])
+def test_a_response_over_a_mebibyte_that_ends_in_time_is_whole_too(shop: Site, size: int) -> None:
+    whole = (MEBIBYTE * 4)[:size]
+    headers = (("Set-Cookie", "a=1"), ("X-Own", "yes"))
+    shop.stage.acts["big"] = lambda _: Said(200, [whole[:100_000], whole[100_000:]], headers)
+
+    answer = shop.post("/auto/big")
+
+    assert (answer.status, answer["Set-Cookie"], answer["X-Own"]) == (200, "a=1", "yes")
+    assert answer.body == whole
+    assert shop.stage.calls["big"] == 1
+    shop.assert_nothing_left()
+
+
+# --- exceptions ------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_is_as_without_deferit(
+    counting: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    counting.stage.acts["fail"] = fails
+
+    plain, answer = counting.post("/plain/fail"), counting.post("/auto/fail")
+
+    assert comparable(answer) == comparable(plain)
+    assert (answer.status, written(counting)) == (500, [])
+    told = [record.exc_info for record in caplog.records if record.name == "deferit"]
+    if plain.raised:  # Starlette answers, then lets the server log it
+        assert answer.raised or (told and told[0] and str(told[0][1]) == SECRET)
+    counting.assert_nothing_left()
+
+
+def test_an_exception_that_nobody_answers_for_reaches_the_server(build: Build) -> None:
+    def lets_pass(app: Any) -> None:
+        app.config["PROPAGATE_EXCEPTIONS"] = True
+
+    shop = build(store=CountingStore(), inside=lets_pass if is_flask(build) else as_is)
+    shop.stage.acts["stop"] = lambda _: Said(200, breaks_off())
+
+    plain = outcome(shop, "/plain/stop")
+    answer = outcome(shop, "/auto/stop")
+
+    assert (type(plain), str(plain)) == (RuntimeError, SECRET)
+    assert (type(answer), str(answer)) == (RuntimeError, SECRET)
+    assert written(shop) == []
+    shop.assert_nothing_left()
+
+
+def is_flask(build: Build) -> bool:
+    return build.__closure__ is not None and any(  # type: ignore[attr-defined]
+        cell.cell_contents == "flask" for cell in build.__closure__  # type: ignore[attr-defined]
+    )
+
+
+def as_is(_: Any) -> None:
+    """Leave the application as it is."""
+
+
+def outcome(shop: Site, url: str) -> BaseException | None:
+    """Return what the server is left with, whether or not it has a part of an answer."""
+    try:
+        answer = shop.post(url)
+    except RuntimeError as exc:
+        return exc
+    return innermost(answer.raised)
+
+
+def innermost(exc: BaseException | None) -> BaseException | None:
+    return innermost(exc.exceptions[0]) if isinstance(exc, BaseExceptionGroup) else exc
+
+
+def test_an_exception_after_the_202_is_a_failed_job(shop: Site) -> None:
+    def act(_: bytes) -> Said:
+        shop.stage.pass_gate("fail")
+        raise RuntimeError(SECRET)
+
+    shop.stage.acts["fail"] = act
+
+    monitor = shop.defer("/brief/fail")
+    shop.stage.open("fail")
+    end = shop.end_of(monitor)
+
+    assert (end.document["status"], end.document["error"]["code"]) == (
+        "failed",
+        "handler-exception",
+    )
+    assert SECRET.encode() not in end.body
+
+
+# --- not in time -----------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_end_in_time_is_a_202_for_the_same_call(shop: Site) -> None:
+    shop.stage.gated("slow", Said(201, b"at last", (("X-Own", "yes"), ("Set-Cookie", "a=1"))))
+
+    answer = shop.post("/brief/slow")
+    shop.stage.open("slow")
+    result = shop.result_of(answer["Location"])
+
+    assert (answer.status, answer.document["status"]) == (202, "running")
+    assert answer.document["attempt"] == 1
+    assert (result.status, result.body, result["X-Own"]) == (201, b"at last", "yes")
+    assert "Set-Cookie" not in result
+    assert shop.stage.calls["slow"] == 1
+    shop.assert_nothing_left()
+
+
+@pytest.mark.parametrize("size", [10, 300_000, 700_000, 3_000_000])
+def test_what_was_written_before_the_202_is_part_of_the_result(shop: Site, size: int) -> None:
+    before, after = (MEBIBYTE * 3)[:size], b"the rest" * 50_000
+
+    def parts() -> Iterator[bytes]:
+        yield from (before[start : start + 70_000] for start in range(0, size, 70_000))
+        shop.stage.pass_gate("rest")
+        yield after
+
+    shop.stage.acts["parts"] = lambda _: Said(200, parts())
+
+    monitor = shop.defer("/brief/parts")
+    shop.stage.open("rest")
+
+    assert shop.result_of(monitor).body == before + after
+    assert shop.stage.calls["parts"] == 1
+
+
+def test_what_was_reported_before_the_202_is_seen_after_it(shop: Site) -> None:
+    def act(_: bytes) -> Said:
+        progress(0.25, "a quarter")
+        shop.stage.pass_gate("quarter")
+        return Said()
+
+    shop.stage.acts["quarter"] = act
+
+    monitor = shop.defer("/brief/quarter")
+
+    def seen() -> bool:
+        document = shop.get(monitor).document
+        return (document.get("progress"), document.get("message")) == (25, "a quarter")
+
+    until(seen, "the report to be seen")
+
+
+def test_a_cancel_after_the_202_reaches_the_running_call(shop: Site) -> None:
+    canceled = threading.Event()
+
+    def act(_: bytes) -> Said:
+        job = current_job()
+        assert job
+        until(lambda: job.canceled, "the handler to be told")
+        canceled.set()
+        return Said()
+
+    shop.stage.acts["patient"] = act
+    monitor = shop.defer("/brief/patient")
+
+    answer = shop.ask("DELETE", monitor)
+
+    assert (answer.status, answer.document["status"]) == (200, "canceled")
+    assert canceled.wait(20)
+    shop.assert_nothing_left()
+
+
+def test_a_client_may_shorten_the_time_or_do_without(shop: Site) -> None:
+    shop.stage.gated("slow")
+
+    assert shop.post("/auto/slow", Prefer="wait=1").status == 202
+    assert shop.post("/auto/slow", Prefer="wait=0").status == 202
+    assert shop.post("/auto/slow", Prefer="respond-async").status == 202
+
+
+# --- clients that leave ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["leave", "cancel"])
+def test_a_client_that_leaves_while_it_waits_leaves_a_stored_job_behind(
+    build: Build, way: str
+) -> None:
+    shop = build(store=CountingStore())
+    if shop.is_wsgi:
+        pytest.skip("over WSGI nobody tells an application that its client has left")
+    shop.stage.gated("slow", Said(201, b"at last"))
+
+    exchange = shop.open("POST", "/auto/slow")
+    assert isinstance(exchange, ASGIExchange)
+    shop.stage.wait_for("slow")
+    getattr(exchange, way)()
+    (job,) = until(lambda: created(shop), "the job to be stored")
+    shop.stage.open("slow")
+    result = shop.result_of(f"http://testserver/jobs/{job}")
+
+    assert exchange.over()
+    assert (result.status, result.body) == (201, b"at last")
+    assert shop.stage.calls["slow"] == 1
+    shop.assert_nothing_left()
+
+
+def created(shop: Site) -> list[str]:
+    return [command.job.id for command in written(shop) if isinstance(command, Create)]
+
+
+# --- stores and slots ------------------------------------------------------------------------------------------------
+
+
+def test_without_a_store_the_end_is_answered_synchronously_after_all(counting: Site) -> None:
+    assert counting.post("/auto/echo").status == 200  # everything has been started
+    counting.stage.gated("slow", Said(201, b"at last"))
+    assert isinstance(counting.store, CountingStore)
+
+    counting.store.failure = StoreUnavailable("memory://", "it was switched off")
+    exchange = counting.open("POST", "/brief/slow")
+    until(lambda: created(counting), "the store to be asked")
+    counting.stage.open("slow")
+    answer = exchange.answer()
+    counting.store.failure = None
+
+    assert (answer.status, answer.body) == (201, b"at last")
+    assert counting.stage.calls["slow"] == 1
+    counting.assert_nothing_left()
+
+
+def test_without_a_store_a_long_response_is_whole_too(counting: Site) -> None:
+    whole = MEBIBYTE * 3
+    counting.stage.acts["big"] = lambda _: Said(200, [whole[:500_000], whole[500_000:]])
+    assert isinstance(counting.store, CountingStore)
+    counting.post("/auto/echo")
+
+    counting.store.failure = StoreUnavailable("memory://", "it was switched off")
+    answer = counting.post("/auto/big")
+    counting.store.failure = None
+
+    assert (answer.status, answer.body) == (200, whole)
+    counting.assert_nothing_left()
+
+
+def test_without_a_free_slot_it_waits_its_turn_within_the_time(build: Build) -> None:
+    shop = build(concurrency=1)
+    shop.stage.gated("first")
+    monitor = shop.defer("/always/first")
+    shop.stage.wait_for("first")
+
+    exchange = shop.open("POST", "/auto/echo", b"second")
+    until(lambda: shop.middleware.engine._ledger.signals._watches, "the second one to wait")
+    shop.stage.open("first")
+    answer = exchange.answer()
+
+    assert (answer.status, answer.body, answer["AsyncResult"]) == (200, b"second", "200")
+    shop.end_of(monitor)
+    shop.assert_nothing_left()
+
+
+def test_without_a_free_slot_in_time_it_is_a_202_that_waits(build: Build) -> None:
+    shop = build(concurrency=1)
+    shop.stage.gated("first")
+    shop.defer("/always/first")
+
+    answer = shop.post("/brief/echo", b"second")
+    shop.stage.open("first")
+
+    assert (answer.status, answer.document["status"]) == (202, "accepted")
+    assert answer.document["queuePosition"] == 0
+    assert shop.result_of(answer["Location"]).body == b"second"
+    shop.assert_nothing_left()
+
+
+# --- the end of the process ------------------------------------------------------------------------------------------
+
+
+class Slow(MemoryStore):
+    """Takes its time to commit, as a busy disk does, once the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        assert self.gate.wait(20)
+        return super().execute(batch)
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_trial_when_the_process_ends_is_stored_and_given_its_grace(
+    build: Build, is_slow: bool
+) -> None:
+    store = Slow()
+    shop = build(store=store, grace=10)
+    shop.stage.gated("slow", Said(201, b"at last"))
+    exchange = shop.open("POST", "/auto/slow")
+    shop.stage.wait_for("slow")
+    engine = shop.middleware.engine
+
+    if is_slow:
+        store.gate.clear()
+    closing = threading.Thread(target=shop.middleware.close)
+    closing.start()
+    until(lambda: engine._worker._is_closing, "the process to begin to end")
+    threading.Timer(0.1, store.gate.set).start()
+    threading.Timer(0.3, shop.stage.open, ["slow"]).start()
+    answer = exchange.answer()
+    closing.join()
+
+    assert answer.status in {201, 202}
+    if answer.status == 202:
+        result = shop.result_of(answer["Location"])
+        assert (result.status, result.body) == (201, b"at last")
+    assert shop.stage.calls["slow"] == 1
+    assert not engine._worker._trials | engine._worker._runs.keys()
+
+
+def test_a_trial_that_outlasts_the_grace_is_given_back(build: Build) -> None:
+    shop = build(grace=0)
+    shop.stage.gated("slow", Said(201, b"at last"))
+    exchange = shop.open("PUT", "/auto/slow")
+    shop.stage.wait_for("slow")
+
+    shop.middleware.close()
+    answer = exchange.answer()
+    shop.stage.open("slow")
+
+    assert answer.status in {202, 503}
+    if answer.status == 202:
+        assert shop.result_of(answer["Location"]).body == b"at last"  # PUT is safe to repeat
+        assert execute(shop.store) == []
+        assert id_of(answer["Location"]) == answer.document["id"]
