@@ -13,7 +13,7 @@ from weakref import WeakSet
 import anyio.to_thread
 
 from deferit._core.commands import QUERIES, Changed, Changes, Create
-from deferit._core.flow import Now, Stop, Wait
+from deferit._core.flow import Now, ShuttingDown, Stop, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._keeper import Duty, Keeper
@@ -73,11 +73,15 @@ class Engine:
 
         Raises:
             StoreUnavailable: the store cannot be opened; `start` may be called again.
+            ShuttingDown: it was closed.
         """
         with self._start_lock:
             if self._is_started:
                 return
+            if self._is_closed:
+                raise ShuttingDown
             self._ledger.open()
+            self._worker.look(self.draft(route="", method="", ttl=0.0))
             self._keeper.start()
             self._is_started = True
             _engines.add(self)
@@ -91,6 +95,7 @@ class Engine:
         if self._is_started:
             self._worker.close()
             self._keeper.close()
+            self._worker.give_back()  # what the keeper claimed while the worker closed
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)

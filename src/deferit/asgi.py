@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,12 +13,21 @@ import anyio.to_thread
 from werkzeug.datastructures import Headers
 
 from deferit._core.commands import Append, Load
-from deferit._core.flow import Capture, ClientGone, Effect, adrive, answer, submit, target
+from deferit._core.flow import (
+    Capture,
+    ClientGone,
+    Effect,
+    adrive,
+    answer,
+    submit,
+    target,
+    unreadable,
+)
 from deferit._core.http import Request, Response, StoredBody, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
-from deferit.exceptions import StoreUnavailable
+from deferit.exceptions import StoreError, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
@@ -123,7 +133,11 @@ class ASGIMiddleware(Middleware):
             await send(_response_start(response))
             await send({"type": "http.response.body", "body": b""})
             return
-        piece = await self._piece(response.body, 0)
+        try:
+            piece = await self._piece(response.body, 0)
+        except StoreError as exc:
+            response = unreadable(exc)
+            piece = await self._piece(response.body, 0)
         await send(_response_start(response))
         for index in range(1, _count(response.body)):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -205,7 +219,11 @@ class _ASGIPassage(Passage):
         """Pass on what the application asks for, and keep it in case the request is deferred."""
         message = await self._outer_receive()
         if message["type"] == "http.request":
-            self.spool.keep(message.get("body", b""))
+            body = message.get("body", b"")
+            if self.spool.needs_a_file(body):
+                await anyio.to_thread.run_sync(self.spool.keep, body)
+            else:
+                self.spool.keep(body)
             self._has_body_ended = not message.get("more_body", False)
         return message
 
@@ -225,16 +243,21 @@ class _ASGIPassage(Passage):
             RequestTooLarge: the body is longer than the option ``max_body``.
             ClientGone: the client went away before all of it was there.
         """
+        declared = self.request().headers.get("Content-Length", 0, type=int)
+        self.spool.check(declared)
         while not self._has_body_ended:
             self.spool.check()
             if (await self.receive())["type"] == "http.disconnect":
                 raise ClientGone
         self.spool.check()
-        chunks = 0
-        for piece in self.spool.leading():
-            await self.middleware.engine.aperform(Append(job_id, 0, chunks, piece))
-            chunks += 1
-        return self.captured(job_id, *self._entries(), chunks)
+        chunks = self.spool.rewind()
+        for index in range(chunks):
+            piece = await anyio.to_thread.run_sync(self.spool.read)
+            await self.middleware.engine.aperform(Append(job_id, 0, index, piece))
+        last = await anyio.to_thread.run_sync(self.spool.read) if chunks else self.spool.read()
+        stored, carried = self._entries()
+        self.middleware.engine.carry(job_id, carried)
+        return self.captured(stored, last, chunks)
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the scope that can be stored, and those that are carried by reference."""
@@ -244,10 +267,20 @@ class _ASGIPassage(Passage):
             for pair in self.scope["headers"]
             if not is_of_the_submitter(pair[0].decode("latin-1"))
         ]
-        stored["state"], state = split(self.scope.get("state") or {}, ())
-        own = self._local.state
-        state = {name: value for name, value in state.items() if own.get(name) is not value}
+        if "extensions" in self.scope:
+            stored["extensions"] = {}  # a replay offers none
+        stored["state"], state = split(self._added_state(), ())
         return stored, {**carried, "state": state} if state else carried
+
+    def _added_state(self) -> dict[str, Any]:
+        """Return what outer layers added to the state of the process's lifespan."""
+        own = self._local.state
+        state = self.scope.get("state") or {}
+        return {
+            name: value
+            for name, value in state.items()
+            if name not in own or own[name] is not value
+        }
 
 
 class _ASGIReplayer(Replayer):
@@ -262,13 +295,17 @@ class _ASGIReplayer(Replayer):
         anyio.run(partial(self.areplay, run), backend=run.backend)
 
     async def areplay(self, run: Run) -> None:
-        pieces = run.abody()
         is_body_over = False
+        is_answered = anyio.Event()
 
         async def receive() -> Message:
             nonlocal is_body_over
             if is_body_over:
-                await anyio.sleep_forever()
+                if (
+                    not is_answered.is_set()
+                ):  # without a checkpoint: `is_disconnected` cancels at one
+                    await is_answered.wait()
+                return {"type": "http.disconnect"}
             piece = await anext(pieces, None)
             is_body_over = piece is None
             return {"type": "http.request", "body": piece or b"", "more_body": not is_body_over}
@@ -280,8 +317,10 @@ class _ASGIReplayer(Replayer):
                 await run.awrite(message.get("body", b""))
                 if not message.get("more_body", False):
                     run.recorder.end()
+                    is_answered.set()
 
-        await self._app(self._scope(run), receive, send)
+        async with aclosing(run.abody()) as pieces:
+            await self._app(self._scope(run), receive, send)
 
     def _scope(self, run: Run) -> Scope:
         scope: Scope = dict(run.captured.scope)
@@ -313,11 +352,11 @@ class _Lifespan:
             await self._middleware.app(scope, self.receive, self.send)
         except Exception as exc:  # noqa: BLE001  it goes on to the server in `reraise`
             self._raised = exc
-        if not self._has_answered:
+        if not self._has_answered and self._raised is None:
             await self._stand_in()
 
     def reraise(self) -> None:
-        """Raise what the application raised, unless that only said that it knows no lifespan."""
+        """Raise what the application raised: the server knows what to make of it."""
         if self._raised is not None:
             raise self._raised
 
@@ -336,8 +375,7 @@ class _Lifespan:
         await self._send(message)
 
     async def _stand_in(self) -> None:
-        """Answer for an application that raised at once, as the ASGI specification lets it if it knows no lifespan."""
-        self._raised = None
+        """Answer for an application that returned without an answer: it knows no lifespan."""
         await self._send({"type": "lifespan.startup.complete"})
         await self._receive()
         await anyio.to_thread.run_sync(self._middleware.close)
@@ -355,7 +393,7 @@ def _copied(scope: Scope) -> Scope:
 def _route_path(scope: Scope) -> str:
     """Return the path behind the application's root, which ASGI servers put in front of it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    root: str = scope.get("root_path", "").rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path

@@ -14,12 +14,22 @@ import anyio.to_thread
 from werkzeug.datastructures import EnvironHeaders, Headers
 
 from deferit._core.commands import Append, Load
-from deferit._core.flow import Capture, ClientGone, Effect, answer, drive, submit, target
+from deferit._core.flow import (
+    Capture,
+    ClientGone,
+    Effect,
+    answer,
+    drive,
+    submit,
+    target,
+    unreadable,
+)
 from deferit._core.http import Request, Response, StoredBody, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
+from deferit.exceptions import StoreError
 from deferit.executors.threads import ThreadExecutor
 
 if TYPE_CHECKING:
@@ -56,6 +66,7 @@ class WSGIMiddleware(Middleware):
 
     def __init__(self, app: WSGIApplication, /, **options: Any) -> None:
         super().__init__(options)
+        self.options.store.check()  # WSGI has no start-up at which the server could be told
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -109,6 +120,8 @@ class WSGIMiddleware(Middleware):
 
         try:
             response = drive(submit(submission), perform)
+        except ClientGone:
+            response = Response(400)  # nobody hears it, but WSGI knows no other end
         finally:
             passage.spool.close()
         return self._send(response, submission.visit.request.method, passage.outer_start_response)
@@ -117,7 +130,10 @@ class WSGIMiddleware(Middleware):
         self, response: Response, method: str, start_response: StartResponse
     ) -> Iterable[bytes]:
         body = self._pieces(response.body)
-        first = next(body, b"") if method != "HEAD" else b""
+        try:
+            first = next(body, b"") if method != "HEAD" else b""
+        except StoreError as exc:
+            return self._send(unreadable(exc), method, start_response)
         start_response(_status_line(response.status), _response_headers(response))
         return [] if method == "HEAD" else chain([first], body)
 
@@ -188,11 +204,12 @@ class _WSGIPassage(Passage):
             ClientGone: the client went away before all of it was there.
         """
         self._input.drain()
-        chunks = 0
-        for piece in self.spool.leading():
-            self.middleware.engine.perform(Append(job_id, 0, chunks, piece))
-            chunks += 1
-        return self.captured(job_id, *self._entries(), chunks)
+        chunks = self.spool.rewind()
+        for index in range(chunks):
+            self.middleware.engine.perform(Append(job_id, 0, index, self.spool.read()))
+        stored, carried = self._entries()
+        self.middleware.engine.carry(job_id, carried)
+        return self.captured(stored, self.spool.read(), chunks)
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the environ that can be stored, and those that are carried by reference."""
@@ -238,7 +255,7 @@ class _Tee:
     def drain(self) -> None:
         """Read what the application has left; never past the end, where a server may block."""
         spool = self._passage.spool
-        spool.check()
+        spool.check(self._declared)
         while (size := self._left()) > 0 and self.read(size):
             spool.check()
         if not self._is_terminated and self._left() > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from deferit._core.job import Job, Status
 if TYPE_CHECKING:
     from deferit._core.http import Request
     from deferit._core.policy import Deferral
+
+ERROR = 400
 
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
@@ -162,7 +164,7 @@ def _error(job: Job) -> dict[str, Any] | None:
         "message": job.error.message,
         "type": _type(job.error.code),
         "title": title,
-        "status": job.result.status if job.result else status,
+        "status": job.result.status if job.result and job.result.status >= ERROR else status,
         "detail": job.error.detail or detail,
     }
 
@@ -204,7 +206,7 @@ def _applied(deferral: Deferral) -> str:
     prefer = deferral.prefer
     members = (
         "respond-async" if prefer.respond_async else "",
-        f"wait={prefer.wait}" if prefer.wait and deferral.wait > 0 else "",
+        f"wait={math.ceil(deferral.wait)}" if prefer.wait and deferral.wait > 0 else "",
         "return=minimal" if prefer.minimal else "",
     )
     return ", ".join(member for member in members if member)
@@ -303,8 +305,9 @@ def final(job: Job, site: Site) -> Response:
     """Return the handler's own response in place of a 202, untouched."""
     if job.result is None:
         return no_result(job, site)
-    headers = merged(without(job.result.headers, NEVER_REPLAYED), "Vary", ("Prefer",))
-    return Response(job.result.status, (*headers, *_told(job, site)), _body(job))
+    headers = without(job.result.headers, NEVER_REPLAYED)
+    status = _replayed_status(job.result.status)
+    return Response(status, (*headers, *_told(job, site)), _body(job))
 
 
 def _vary(headers: Pairs) -> Pairs:
@@ -368,6 +371,11 @@ def _http_date(instant: float | None) -> str:
 
 def _encode(members: dict[str, Any]) -> bytes:
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def varying(response: Response) -> Response:
+    """Return the answer of a deferrable route, which another preference would have changed."""
+    return replace(response, headers=merged(response.headers, "Vary", ("Prefer",)))
 
 
 def exposed(request: Request, response: Response) -> Response:

@@ -24,7 +24,7 @@ from deferit._core.document import (
 from deferit._core.http import Pairs, Request, Response
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
-from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from deferit._core.policy import AcceptHook, Deferral, Mark
@@ -154,7 +154,7 @@ class Submission:
 def submit(submission: Submission) -> Flow:
     """Return what a request that is deferred is answered: 202, a refusal, or the end of it if that came in time."""
     response = yield from _submit(submission)
-    return exposed(submission.visit.request, response)
+    return exposed(submission.visit.request, document.varying(response))
 
 
 def _submit(submission: Submission) -> Flow:
@@ -162,11 +162,15 @@ def _submit(submission: Submission) -> Flow:
     if isinstance(job, Response):
         return in_place_of(submission.placeholder, job)
     deferral, site = submission.deferral, submission.visit.site
-    if deferral.wait > 0:
-        job = yield Wait(job, deferral.wait)
+    position = None
+    try:
+        if deferral.wait > 0:
+            job = yield Wait(job, deferral.wait)
+        position = yield from _position(job)
+    except StoreUnavailable:
+        pass  # the job is durable, so the client has to hear of it
     if job.is_finished:
         return document.final(job, site)
-    position = yield from _position(job)
     now = yield Now()
     answer = document.accepted(job, site, now, position, deferral)
     return in_place_of(submission.placeholder, answer)
@@ -226,6 +230,8 @@ def answer(visit: Visit, mounted: Target) -> Flow:
         response = problem("job-not-found")
     except StoreUnavailable:
         response = problem("store-unavailable")
+    except ShuttingDown:
+        response = problem("shutting-down")
     return exposed(visit.request, response)
 
 
@@ -326,6 +332,11 @@ def _position(job: Job) -> Generator[Effect, Any, int | None]:
         return None
     position: int = yield Position(job)
     return position
+
+
+def unreadable(exc: StoreError) -> Response:
+    """Return what is answered for a body that is gone since its head was read, or cannot be read now."""
+    return problem("job-not-found" if isinstance(exc, JobNotFound) else "store-unavailable")
 
 
 _READ = {"GET": monitor, "HEAD": monitor}
