@@ -19,7 +19,7 @@ demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the 
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/test.stamp  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types imports changelog coverage  ## run everything a change must pass
 
@@ -39,7 +39,7 @@ changelog: $(VENV)/dev.stamp  ## towncrier: the fragments in changes/ can be ren
 
 coverage: $(VENV)/dev.stamp  ## run the tests and measure branches: 95 %, the core 100 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='src/deferit/_core/*' --fail-under=100

@@ -76,11 +76,15 @@ class Engine:
 
         Raises:
             StoreUnavailable: the store cannot be opened; `start` may be called again.
+            ShuttingDown: it was closed.
         """
         with self._start_lock:
             if self._is_started:
                 return
+            if self._is_closed:
+                raise ShuttingDown
             self._ledger.open()
+            self._worker.look(self.draft(route="", method="", ttl=0.0))
             self._keeper.start()
             if self._deliverer:
                 self._deliverer.start()
@@ -98,6 +102,7 @@ class Engine:
             self._keeper.close()
             if self._deliverer:
                 self._deliverer.close()
+            self._worker.give_back()  # what the keeper claimed while the worker closed
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)

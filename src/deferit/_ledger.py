@@ -12,9 +12,9 @@ import anyio.to_thread
 from deferit._committer import AwaitableReply, BlockingReply, Callback, Committer, returned
 from deferit._core.commands import CHANGES, Finish, Get, Release, Report
 from deferit._core.job import Job
-from deferit._log import log
+from deferit._log import log, logger
 from deferit._signals import Signals
-from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -117,6 +117,11 @@ class Ledger:
         for _ in range(len(self._unfinished)):
             self.submit(self._unfinished.popleft())
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether jobs have ended of which the store does not know yet."""
+        return bool(self._unfinished)
+
     def _noted(self, command: Command, outcome: object) -> object:
         """Take note of what was committed, or could not be; return it."""
         if isinstance(outcome, Job) and isinstance(command, CHANGES):
@@ -127,4 +132,6 @@ class Ledger:
                 self.wake_deliverer()
         elif isinstance(outcome, StoreUnavailable) and isinstance(command, Finish | Release):
             self._unfinished.append(command)
+        elif isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
+            logger.error("%s could not be executed", type(command).__name__, exc_info=outcome)
         return outcome

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
-from deferit._core.effects import CapturedRequest
 from deferit._core.flow import Submission, Visit, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
@@ -59,9 +58,10 @@ class Middleware(ABC):
 
     def close(self) -> None:
         """End what runs in this process, within the option ``grace``; a later request starts anew."""
-        engine, self._engine = self._engine, None
+        engine = self._engine
         if engine is not None and engine.pid == os.getpid():
             engine.close()
+        self._engine = None
 
     def _new_engine(self) -> Engine:
         executor = self.options.executor or self._own_executor()
@@ -93,12 +93,19 @@ class Middleware(ABC):
         return Visit(
             request=request,
             site=Site(root + self._prefix),
-            owner=self._owner_of(request),
+            owner=self._owner(request),
             prefer=prefer_of(request) if prefer is None else prefer,
             max_wait=self.options.max_wait,
             application=self.application,
             cookies=self.options.set_cookie,
         )
+
+    def _owner(self, request: Request) -> str | None:
+        owner = self._owner_of(request)
+        if owner is not None and not isinstance(owner, str):
+            msg = f"the option owner= returned {owner!r}, neither a text nor None; return for example str(user.id)"
+            raise TypeError(msg)
+        return owner
 
     def submission(
         self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
@@ -178,15 +185,9 @@ class Passage(Approach, ABC):
             self.request(), self._mark, label, self._deferral, self.placeholder
         )
 
-    def captured(
-        self, job_id: str, scope: dict[str, Any], carried: Mapping[str, Any], chunks: int
-    ) -> CapturedRequest:
-        """Return the captured request, encoded; what cannot be stored is kept for this process."""
-        self.middleware.engine.carry(job_id, carried)
-        url = self.request().url
-        interface = self.middleware.interface
-        encoded = encode(Captured(interface, scope, url, self.spool.last(), chunks))
-        return CapturedRequest(encoded, self.spool.digest)
+    def captured(self, scope: dict[str, Any], body: bytes, chunks: int) -> bytes:
+        """Return the captured request, encoded; ``body`` is what follows the pieces that are stored already."""
+        return encode(Captured(self.middleware.interface, scope, self.request().url, body, chunks))
 
 
 _NOT_KEPT = (

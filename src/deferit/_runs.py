@@ -16,7 +16,7 @@ from deferit.context import RunningJob, current
 from deferit.executors.base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from deferit._core.job import Job
     from deferit._records import Captured
@@ -138,7 +138,7 @@ class Run(RunningJob, Work):
             yield self._bytes(self._worker.ledger.read(Load(self.id, 0, index)))
         yield self.captured.body
 
-    async def abody(self) -> AsyncIterator[bytes]:
+    async def abody(self) -> AsyncGenerator[bytes, None]:
         """Same as `body`, but awaits the store."""
         for index in range(self.captured.chunks):
             yield self._bytes(await self._worker.ledger.aread(Load(self.id, 0, index)))

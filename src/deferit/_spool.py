@@ -12,7 +12,7 @@ from deferit._core.effects import RequestTooLarge
 from deferit._core.recorder import PIECE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 IN_MEMORY = 1024**2
 """Bytes of a body that are held in memory; starlette's and werkzeug's form parsers spool at 1 MiB and 500 KiB."""
@@ -50,34 +50,36 @@ class Spool:
         else:
             self._to_file(data)
 
-    def check(self) -> None:
-        """Check that what has passed by so far is not too large to be captured.
+    def needs_a_file(self, data: bytes) -> bool:
+        """Whether `keep` may write to a disk, which an event loop must not wait for."""
+        return not self._is_dropped and self._length + len(data) > IN_MEMORY
+
+    def check(self, declared: int = 0) -> None:
+        """Check that what has passed by so far, or is ``declared`` to come, is not too large to be captured.
 
         Raises:
             RequestTooLarge: it is longer than the limit.
         """
-        if self._length > self._limit:
+        if max(self._length, declared) > self._limit:
             raise RequestTooLarge(self._limit)
 
-    def leading(self) -> Iterator[bytes]:
-        """Yield all of the body in full pieces, but for the last one."""
-        self._rewind()
-        for _ in range((self._length - 1) // PIECE):
-            yield self._read()
+    def rewind(self) -> int:
+        """Go back to the beginning, to `read` it all in pieces; return how many full ones come before the last."""
+        if self._file is None and self._length > PIECE:
+            self._file = BytesIO(b"".join(self._parts))
+        if self._file:
+            self._file.seek(0)
+        return max(0, (self._length - 1) // PIECE)
 
-    def last(self) -> bytes:
-        """Return the last piece, after all of `leading`; it may be empty."""
-        return self._read()
+    def read(self) -> bytes:
+        """Return the next piece; the last one may be short, or empty."""
+        return self._file.read(PIECE) if self._file else b"".join(self._parts)
 
     def digest(self) -> str:
         """Return the SHA-256 of all that was kept, in hexadecimal digits."""
         digest = sha256()
-        self._rewind()
-        if self._file is None:
-            digest.update(b"".join(self._parts))
-        else:
-            while piece := self._file.read(PIECE):
-                digest.update(piece)
+        for _ in range(self.rewind() + 1):
+            digest.update(self.read())
         return digest.hexdigest()
 
     def close(self) -> None:
@@ -94,12 +96,3 @@ class Spool:
             self._file.writelines(self._parts)
             self._parts.clear()
         self._file.write(data)
-
-    def _rewind(self) -> None:
-        if self._file is None and self._length > PIECE:
-            self._file = BytesIO(b"".join(self._parts))
-        if self._file:
-            self._file.seek(0)
-
-    def _read(self) -> bytes:
-        return self._file.read(PIECE) if self._file else b"".join(self._parts)

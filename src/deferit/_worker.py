@@ -26,6 +26,7 @@ from deferit._core.commands import (
     Sweep,
 )
 from deferit._core.effects import ShuttingDown, Try
+from deferit._core.ids import prefix_at
 from deferit._core.job import Failure, Job, Status
 from deferit._core.outcome import outcome
 from deferit._log import log, log_exception, log_new
@@ -52,6 +53,10 @@ CLAIM_INTERVAL = 1.0
 
 STOP_PATIENCE = 1.0
 """Seconds that a cancel waits to see a task end, before it says no more than ``asked to stop``."""
+
+
+NEWBORN = 60.0
+"""Seconds in which a new job may not be in the store yet."""
 
 
 class Worker:
@@ -82,6 +87,10 @@ class Worker:
         self._claim_at = 0.0
         self._is_closing = False
 
+    def look(self, newest: Job) -> None:
+        """Look whether jobs wait that were accepted before ``newest``, as after a restart."""
+        self._has_backlog = self.ledger.read(Position(newest)) != 0
+
     def close(self) -> None:
         """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
         self._is_closing = True
@@ -91,6 +100,11 @@ class Worker:
         deadline = time.monotonic() + self._grace
         for run in [*trials, *self._runs.values()]:
             run.over.wait(max(0.0, deadline - time.monotonic()))
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Stop what runs, and give back its jobs."""
+        trials = list(self._trials)
         for run in {run for run in [*trials, *self._runs.values()] if not run.over.is_set()}:
             self._stop_run(run)
             self.ledger.submit(Release(run.id, run.attempt, self.ledger.now()))
@@ -455,12 +469,26 @@ class Worker:
             self._stop_run(self._runs.get(lease))
 
     def sweep(self) -> None:
-        """Take jobs from lost workers, and drop what has expired."""
+        """Take jobs from lost workers, and drop what has expired.
+
+        Not before the store knows how jobs of this process ended, or they would be taken for lost after an outage.
+        """
+        if self.ledger.is_behind:
+            return
         swept = cast("tuple[Job, ...]", self.ledger.execute(Sweep(self.ledger.now())))
         for job in swept:
             log(job)
             self.ledger.signals.notify(job.id, job)
         self._has_backlog |= any(job.status is Status.ACCEPTED for job in swept)
+        for job_id in [job_id for job_id in list(self._carried) if not self._may_begin(job_id)]:
+            self._carried.pop(job_id, None)
+
+    def _may_begin(self, job_id: str) -> bool:
+        """Whether a job waits to be begun, or is being created, so that what is carried for it may be needed."""
+        try:
+            return self.ledger.get(job_id).status is Status.ACCEPTED
+        except JobNotFound:
+            return job_id > prefix_at(self.ledger.now() - NEWBORN)
 
 
 class _Slots:

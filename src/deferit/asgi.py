@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,13 +14,21 @@ from werkzeug.datastructures import Headers
 
 from deferit._committer import returned
 from deferit._core.commands import Append
-from deferit._core.effects import Capture, ClientGone, Effect, Try, adrive, aparts
-from deferit._core.flow import answer, submit
+from deferit._core.effects import (
+    Capture,
+    CapturedRequest,
+    ClientGone,
+    Effect,
+    Try,
+    adrive,
+    aparts,
+)
+from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Request, Response, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
-from deferit.exceptions import StoreUnavailable
+from deferit.exceptions import StoreError, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from deferit._core.effects import CapturedRequest
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
     from deferit._runs import Run
@@ -112,7 +120,7 @@ class ASGIMiddleware(Middleware):
 
         async def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):
-                return await passage.capture(effect.job_id)
+                return await passage.capture(effect)
             if isinstance(effect, Try):
                 return await passage.try_while_connected(effect)
             return await self.engine.aperform(effect)
@@ -132,7 +140,11 @@ class ASGIMiddleware(Middleware):
             await send({"type": "http.response.body", "body": b""})
             return
         parts = aparts(response.body, self.engine.aperform)
-        part = await anext(parts, b"")
+        try:
+            part = await anext(parts, b"")
+        except StoreError as exc:
+            response = unreadable(exc)
+            part = await anext(aparts(response.body, self.engine.aperform), b"")
         await send(_response_start(response))
         async for following in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -217,7 +229,11 @@ class _ASGIPassage(Passage):
         """Pass on what the application asks for, and keep it in case the request is deferred."""
         message = await self._outer_receive()
         if message["type"] == "http.request":
-            self.spool.keep(message.get("body", b""))
+            body = message.get("body", b"")
+            if self.spool.needs_a_file(body):
+                await anyio.to_thread.run_sync(self.spool.keep, body)
+            else:
+                self.spool.keep(body)
             self._has_body_ended = not message.get("more_body", False)
         return message
 
@@ -230,23 +246,30 @@ class _ASGIPassage(Passage):
         if not self.is_placeholder:
             await self.outer_send(message)
 
-    async def capture(self, job_id: str) -> CapturedRequest:
+    async def capture(self, effect: Capture) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
         Raises:
             RequestTooLarge: the body is longer than the option ``max_body``.
             ClientGone: the client went away before all of it was there.
         """
+        declared = self.request().headers.get("Content-Length", 0, type=int)
+        self.spool.check(declared)
         while not self._has_body_ended:
             self.spool.check()
             if (await self.receive())["type"] == "http.disconnect":
                 raise ClientGone
         self.spool.check()
-        chunks = 0
-        for piece in self.spool.leading():
-            await self.middleware.engine.aperform(Append(job_id, 0, chunks, piece))
-            chunks += 1
-        return self.captured(job_id, *self._entries(), chunks)
+        chunks = self.spool.rewind()
+        for index in range(chunks):
+            piece = await anyio.to_thread.run_sync(self.spool.read)
+            await self.middleware.engine.aperform(Append(effect.job_id, 0, index, piece))
+        last = await anyio.to_thread.run_sync(self.spool.read) if chunks else self.spool.read()
+        stored, carried = self._entries()
+        self.middleware.engine.carry(effect.job_id, carried)
+        needs = effect.needs_digest
+        digest = await anyio.to_thread.run_sync(self.spool.digest) if needs else ""
+        return CapturedRequest(self.captured(stored, last, chunks), digest)
 
     async def try_while_connected(self, effect: Try) -> object:
         """Have a job tried for as long as the client is there.
@@ -272,10 +295,20 @@ class _ASGIPassage(Passage):
             for pair in self.scope["headers"]
             if not is_of_the_submitter(pair[0].decode("latin-1"))
         ]
-        stored["state"], state = split(self.scope.get("state") or {}, ())
-        own = self._local.state
-        state = {name: value for name, value in state.items() if own.get(name) is not value}
+        if "extensions" in self.scope:
+            stored["extensions"] = {}  # a replay offers none
+        stored["state"], state = split(self._added_state(), ())
         return stored, {**carried, "state": state} if state else carried
+
+    def _added_state(self) -> dict[str, Any]:
+        """Return what outer layers added to the state of the process's lifespan."""
+        own = self._local.state
+        state = self.scope.get("state") or {}
+        return {
+            name: value
+            for name, value in state.items()
+            if name not in own or own[name] is not value
+        }
 
 
 class _ASGIReplayer(Replayer):
@@ -290,13 +323,17 @@ class _ASGIReplayer(Replayer):
         anyio.run(partial(self.areplay, run), backend=run.backend)
 
     async def areplay(self, run: Run) -> None:
-        pieces = run.abody()
         is_body_over = False
+        is_answered = anyio.Event()
 
         async def receive() -> Message:
             nonlocal is_body_over
             if is_body_over:
-                await anyio.sleep_forever()
+                if (
+                    not is_answered.is_set()
+                ):  # without a checkpoint: `is_disconnected` cancels at one
+                    await is_answered.wait()
+                return {"type": "http.disconnect"}
             piece = await anext(pieces, None)
             is_body_over = piece is None
             return {"type": "http.request", "body": piece or b"", "more_body": not is_body_over}
@@ -308,8 +345,10 @@ class _ASGIReplayer(Replayer):
                 await run.awrite(message.get("body", b""))
                 if not message.get("more_body", False):
                     run.recorder.end()
+                    is_answered.set()
 
-        await self._app(self._scope(run), receive, send)
+        async with aclosing(run.abody()) as pieces:
+            await self._app(self._scope(run), receive, send)
 
     def _scope(self, run: Run) -> Scope:
         scope: Scope = dict(run.captured.scope)
@@ -341,11 +380,11 @@ class _Lifespan:
             await self._middleware.app(scope, self.receive, self.send)
         except Exception as exc:  # noqa: BLE001  it goes on to the server in `reraise`
             self._raised = exc
-        if not self._has_answered:
+        if not self._has_answered and self._raised is None:
             await self._stand_in()
 
     def reraise(self) -> None:
-        """Raise what the application raised, unless that only said that it knows no lifespan."""
+        """Raise what the application raised: the server knows what to make of it."""
         if self._raised is not None:
             raise self._raised
 
@@ -364,8 +403,7 @@ class _Lifespan:
         await self._send(message)
 
     async def _stand_in(self) -> None:
-        """Answer for an application that raised at once, as the ASGI specification lets it if it knows no lifespan."""
-        self._raised = None
+        """Answer for an application that returned without an answer: it knows no lifespan."""
         await self._send({"type": "lifespan.startup.complete"})
         await self._receive()
         await anyio.to_thread.run_sync(self._middleware.close)
@@ -383,7 +421,7 @@ def _copied(scope: Scope) -> Scope:
 def _route_path(scope: Scope) -> str:
     """Return the path behind the application's root, which ASGI servers put in front of it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    root: str = scope.get("root_path", "").rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path

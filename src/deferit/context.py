@@ -70,7 +70,9 @@ def current_job() -> RunningJob | None:
 def progress(fraction: float, message: str | None = None) -> None:
     """Report how far the running job has come; nothing happens outside a job.
 
-    May be called from any thread or task of the handler, as often as it likes: writes are coalesced to a few a second.
+    May be called as often as one likes: writes are coalesced to a few a second. Tasks of the handler know their job,
+    and so do threads that get its context, as with ``asyncio.to_thread`` and ``anyio.to_thread``; start others by
+    ``contextvars.copy_context().run``.
 
     Args:
         fraction: from 0 to 1; what lies outside is cut, and it never goes back.

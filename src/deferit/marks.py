@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
@@ -57,7 +58,14 @@ def _marked(handler: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
     mark = mark if mark.name else _named(mark, handler)
     wrapper = _async_wrapper(handler, mark) if _is_async(handler) else _wrapper(handler, mark)
     setattr(wrapper, MARK, mark)
+    _keep_signature(wrapper, handler)
     return wrapper
+
+
+def _keep_signature(wrapper: Callable[..., Any], handler: Callable[..., Any]) -> None:
+    """Resolve annotations where they were written: some frameworks look for their names around the wrapper."""
+    with suppress(Exception):  # a name that exists for type checkers only
+        setattr(wrapper, "__signature__", inspect.signature(handler, eval_str=True))  # noqa: B010  mypy knows no such attribute
 
 
 def _wrapper(handler: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
@@ -102,13 +110,14 @@ def _note(exc: BaseException) -> None:
         found.has_raised(exc)
 
 
-_warned: set[int] = set()
+_warned: dict[int, object] = {}
+"""Those that were warned about; they are kept, so that no other one gets the same id."""
 
 
 def _warn_once(handler: Callable[..., Any]) -> None:
     if id(handler) in _warned:
         return
-    _warned.add(id(handler))
+    _warned[id(handler)] = handler
     name = getattr(handler, "__qualname__", repr(handler))
     warnings.warn(
         f"{name} is marked @deferred, but no deferit middleware is around the application, so it runs as if it were "
@@ -132,6 +141,8 @@ def _refuse_what_is_no_handler(handler: object) -> None:
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
     call = getattr(handler, "__call__", None)  # noqa: B004  the method is looked at, not called
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
 

@@ -16,9 +16,7 @@ CONTRACT = "1.0"
 """The version of the wire contract that is described."""
 
 
-def description(
-    prefix: str = "/jobs", *, server_url: str = "/", with_list: bool = True
-) -> Members:
+def description(prefix: str = "/jobs", *, server_url: str = "/", with_list: bool = True) -> Members:
     """Return an OpenAPI 3.1 document that describes what is mounted under ``prefix``.
 
     ``server_url`` is the application's URL without ``prefix``. The list is there for applications that give the option
@@ -37,7 +35,9 @@ def description(
         "info": {"title": "Deferred requests", "version": CONTRACT, "description": _SUMMARY},
         "servers": [{"url": server_url}],
         "tags": [{"name": "jobs", "description": "Monitors and results of deferred requests."}],
-        "paths": {prefix: {"get": _list(), "head": _head(_list())}, **paths} if with_list else paths,
+        "paths": {prefix: {"get": _list(), "head": _head(_list())}, **paths}
+        if with_list
+        else paths,
         "components": {
             "schemas": _schemas(),
             "responses": _responses(),
@@ -111,7 +111,9 @@ def _cancel() -> Members:
         (),
         {
             "200": _canceled(),
-            **_problems("job-not-found", "job-already-finished", "job-expired", "store-unavailable"),
+            **_problems(
+                "job-not-found", "job-already-finished", "job-expired", "store-unavailable"
+            ),
         },
     )
 
@@ -194,9 +196,7 @@ def _list() -> Members:
     )
 
 
-def _operation(
-    name: str, summary: str, parameters: tuple[str, ...], responses: Members
-) -> Members:
+def _operation(name: str, summary: str, parameters: tuple[str, ...], responses: Members) -> Members:
     return {
         "operationId": name,
         "tags": ["jobs"],
@@ -228,7 +228,9 @@ def _responses() -> Members:
 
 
 def _accepted() -> Members:
-    always = _headers("Location", "Operation-Location", "Link", "Retry-After", "Cache-Control", "Vary")
+    always = _headers(
+        "Location", "Operation-Location", "Link", "Retry-After", "Cache-Control", "Vary"
+    )
     sometimes = _headers(
         "Content-Location", "Preference-Applied", "Idempotent-Replayed", required=False
     )
@@ -262,11 +264,17 @@ def _problems(*codes: str) -> Members:
 def _problem(status: int, codes: list[str]) -> Members:
     titles = [f"{PROBLEMS[code][1]} (`{code}`)" for code in codes]
     narrowed = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
-    headers = _headers("Cache-Control", "Retry-After") if status in {429, 503} else _headers("Cache-Control")
+    headers = (
+        _headers("Cache-Control", "Retry-After")
+        if status in {429, 503}
+        else _headers("Cache-Control")
+    )
     return {
         "description": " or ".join(titles) + ".",
         "headers": headers,
-        "content": {"application/problem+json": {"schema": {"allOf": [_schema("Problem"), narrowed]}}},
+        "content": {
+            "application/problem+json": {"schema": {"allOf": [_schema("Problem"), narrowed]}}
+        },
     }
 
 
@@ -314,7 +322,9 @@ _HEADERS: Members = {
     "Cache-Control": _header("Nothing here is for shared caches."),
     "Content-Location": _header("The monitor, whose document is the body.", format="uri"),
     "Content-Range": _header("Which bytes of how many.", pattern="^bytes "),
-    "ETag": _header("The representation's tag; weak while a job is pending.", pattern='^(W/)?".*"$'),
+    "ETag": _header(
+        "The representation's tag; weak while a job is pending.", pattern='^(W/)?".*"$'
+    ),
     "Idempotent-Replayed": _header("The key has a job already; this is its answer.", const="true"),
     "Last-Modified": _header("When the job was finished."),
     "Link": _header("The monitor, its events, or the next page.", pattern="^<"),
@@ -358,18 +368,33 @@ def _parameters() -> Members:
         "LastEventId": _field("Last-Event-ID", "The id of the last event that the client has."),
         "Status": _query("status", "Only jobs of this status.", enum=_words(Status)),
         "Limit": _query(
-            "limit", "Jobs on a page.", type="integer", minimum=1, maximum=LONGEST_PAGE, default=PAGE
+            "limit",
+            "Jobs on a page.",
+            type="integer",
+            minimum=1,
+            maximum=LONGEST_PAGE,
+            default=PAGE,
         ),
         "Cursor": _query("cursor", "What the link to the next page has.", pattern=PATTERN),
     }
 
 
 def _field(name: str, text: str, **schema: Any) -> Members:
-    return {"name": name, "in": "header", "description": text, "schema": {"type": "string", **schema}}
+    return {
+        "name": name,
+        "in": "header",
+        "description": text,
+        "schema": {"type": "string", **schema},
+    }
 
 
 def _query(name: str, text: str, **schema: Any) -> Members:
-    return {"name": name, "in": "query", "description": text, "schema": {"type": "string", **schema}}
+    return {
+        "name": name,
+        "in": "query",
+        "description": text,
+        "schema": {"type": "string", **schema},
+    }
 
 
 # --- schemas ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -99,9 +100,7 @@ def options_from(keywords: Mapping[str, Any], environ: Mapping[str, str] = os.en
     given: dict[str, Any] = {
         name: environ[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in environ
     }
-    options = Options(**{**given, **keywords})
-    options.store.check()
-    return options
+    return Options(**{**given, **keywords})
 
 
 def _store(_name: str, value: object) -> Store:
@@ -208,8 +207,8 @@ def _owner(name: str, value: object) -> OwnerOf | None:
         except (ImportError, AttributeError, ValueError) as exc:
             msg = f"{name}={value!r} cannot be imported ({exc}); write 'package.module:function'"
             raise OptionError(msg) from exc
-    if value is not None and not callable(value):
-        msg = f"{name}={value!r} is not a function of the request that returns a text or None"
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        msg = f"{name}={value!r} is not a plain function (not async) of the request that returns a text or None"
         raise OptionError(msg)
     return cast("OwnerOf | None", value)
 

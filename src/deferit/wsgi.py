@@ -14,13 +14,14 @@ import anyio.to_thread
 from werkzeug.datastructures import EnvironHeaders, Headers
 
 from deferit._core.commands import Append
-from deferit._core.effects import Capture, ClientGone, Effect, drive, parts
-from deferit._core.flow import answer, submit
+from deferit._core.effects import Capture, CapturedRequest, ClientGone, Effect, drive, parts
+from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Request, Response, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
+from deferit.exceptions import StoreError
 from deferit.executors.threads import ThreadExecutor
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
-    from deferit._core.effects import CapturedRequest
     from deferit._core.flow import Submission, Target
     from deferit._runs import Run
     from deferit.executors.base import Executor
@@ -58,6 +58,7 @@ class WSGIMiddleware(Middleware):
 
     def __init__(self, app: WSGIApplication, /, **options: Any) -> None:
         super().__init__(options)
+        self.options.store.check()  # WSGI has no start-up at which the server could be told
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -106,11 +107,13 @@ class WSGIMiddleware(Middleware):
 
         def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):
-                return passage.capture(effect.job_id)
+                return passage.capture(effect)
             return self.engine.perform(effect)
 
         try:
             response = drive(submit(submission), perform)
+        except ClientGone:
+            response = Response(400)  # nobody hears it, but WSGI knows no other end
         finally:
             passage.spool.close()
         return self._send(response, submission.visit.request.method, passage.outer_start_response)
@@ -119,7 +122,10 @@ class WSGIMiddleware(Middleware):
         self, response: Response, method: str, start_response: StartResponse
     ) -> Iterable[bytes]:
         body = parts(response.body, self.engine.perform)
-        first = next(body, b"") if method != "HEAD" else b""
+        try:
+            first = next(body, b"") if method != "HEAD" else b""
+        except StoreError as exc:
+            return self._send(unreadable(exc), method, start_response)
         start_response(_status_line(response.status), _response_headers(response))
         return [] if method == "HEAD" else chain([first], body)
 
@@ -173,7 +179,7 @@ class _WSGIPassage(Passage):
             return body
         return _Begun(body)
 
-    def capture(self, job_id: str) -> CapturedRequest:
+    def capture(self, effect: Capture) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
         Raises:
@@ -181,11 +187,13 @@ class _WSGIPassage(Passage):
             ClientGone: the client went away before all of it was there.
         """
         self._input.drain()
-        chunks = 0
-        for piece in self.spool.leading():
-            self.middleware.engine.perform(Append(job_id, 0, chunks, piece))
-            chunks += 1
-        return self.captured(job_id, *self._entries(), chunks)
+        chunks = self.spool.rewind()
+        for index in range(chunks):
+            self.middleware.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
+        stored, carried = self._entries()
+        self.middleware.engine.carry(effect.job_id, carried)
+        encoded = self.captured(stored, self.spool.read(), chunks)
+        return CapturedRequest(encoded, self.spool.digest() if effect.needs_digest else "")
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the environ that can be stored, and those that are carried by reference."""
@@ -231,7 +239,7 @@ class _Tee:
     def drain(self) -> None:
         """Read what the application has left; never past the end, where a server may block."""
         spool = self._passage.spool
-        spool.check()
+        spool.check(self._declared)
         while (size := self._left()) > 0 and self.read(size):
             spool.check()
         if not self._is_terminated and self._left() > 0:

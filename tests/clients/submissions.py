@@ -39,7 +39,9 @@ def upload(csv: str) -> tuple[dict[str, str], bytes]:
 
 HEADER = "number,customer,placed,product,quantity,price\n"
 BROKEN = HEADER + '9001,C-0001,2031-05-31,"' + "x" * 200_000
-LONG = HEADER + "".join(f"{number},C-0001,2031-05-31,lamp,1,0.01\n" for number in range(10_001, 60_001))
+LONG = HEADER + "".join(
+    f"{number},C-0001,2031-05-31,lamp,1,0.01\n" for number in range(10_001, 60_001)
+)
 
 REPORT = Submission(
     "POST",
@@ -60,7 +62,9 @@ Ends: TypeAlias = "Mapping[Outcome, Future[T]]"
 """What a client was left with at the end of each job, or what it raised."""
 
 
-def ends(url: str, begin: Begin[T], submissions: tuple[Submission, ...] = TO_THE_EXAMPLES) -> Ends[T]:
+def ends(
+    url: str, begin: Begin[T], submissions: tuple[Submission, ...] = TO_THE_EXAMPLES
+) -> Ends[T]:
     """Have a client follow all jobs at once to their ends; each pause between two polls takes a second."""
     with ThreadPoolExecutor() as threads:
         return {

@@ -52,9 +52,7 @@ def send(client: Client, url: str, submission: Submission, **headers: str) -> In
     return client.send_request(request, _return_pipeline_response=True)
 
 
-def begin(
-    url: str, submission: Submission, **polling: Any
-) -> tuple[str, Callable[[], Any]]:
+def begin(url: str, submission: Submission, **polling: Any) -> tuple[str, Callable[[], Any]]:
     client: Client = PipelineClient(url)
     initial = send(client, url, submission)
 

@@ -43,6 +43,7 @@ from deferit._core.flow import (
     may_see,
     submit,
     target,
+    unreadable,
 )
 from deferit._core.http import Response
 from deferit._core.job import Job, Status
@@ -145,6 +146,19 @@ def test_the_refusal_names_the_limit() -> None:
     assert members(driven.end)["detail"] == "The body is longer than 1000 bytes."
 
 
+@pytest.mark.parametrize("wait", [0.0, 5.0])
+def test_a_store_that_goes_away_after_the_job_is_durable_does_not_unmake_it(wait: float) -> None:
+    driven = Driven(submit(a_submission(wait)))
+
+    driven.answer(CAPTURED)
+    driven.answer(a_job())
+    assert driven.answer(DOWN) == Now()
+    driven.answer(NOON)
+
+    assert (driven.end.status, driven.end.header("Location")) == (202, MONITOR)
+    assert "queuePosition" not in members(driven.end)
+
+
 def test_what_the_application_put_on_its_placeholder_stays_on_202_and_refusal() -> None:
     submission = a_submission()
     submission = type(submission)(
@@ -191,7 +205,7 @@ def test_an_accept_hook_may_answer_with_a_response_of_its_own() -> None:
 
     driven = Driven(submit(a_submission(mark=Mark(accept=hook(teapot)))))
 
-    assert driven.end == teapot
+    assert driven.end == Response(418, (("X", "y"), ("Vary", "Prefer")), b"short and stout")
 
 
 def test_an_accept_hook_that_has_nothing_against_it_lets_it_pass() -> None:
@@ -432,6 +446,11 @@ def test_a_result_is_replayed_without_cookies_unless_they_are_wanted() -> None:
 
     assert driven.end.header("Set-Cookie") == "a=1"
     assert asked("result", job=job).end.header("Set-Cookie") is None
+
+
+def test_a_body_that_is_gone_or_cannot_be_read_is_a_problem() -> None:
+    assert code_of(unreadable(JobNotFound(JOB_ID))) == (404, "job-not-found")
+    assert code_of(unreadable(DOWN)) == (503, "store-unavailable")
 
 
 def test_a_result_that_is_known_is_304() -> None:

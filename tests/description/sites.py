@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response as FlaskResponse
+from flask import Flask
+from flask import Response as FlaskResponse
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from tests.description.states import OWNER, put

@@ -81,7 +81,9 @@ def expired(job: Job) -> Sequence[Command]:
 
 def answered(status: int, headers: Pairs, body: bytes = BODY) -> Callable[[Job], Sequence[Command]]:
     result = Result(status, headers, len(body), -(-len(body) // PIECE), '"its tag"')
-    error = Failure("handler-response", f"The handler answered {status}.") if status >= 400 else None
+    error = (
+        Failure("handler-response", f"The handler answered {status}.") if status >= 400 else None
+    )
     return lambda job: [*running(job), Finish(job.id, 1, job.created_at + 4, result, error, body)]
 
 
@@ -95,6 +97,7 @@ PENDING = {
     "scheduled": scheduled,
     "running": running,
     "reporting": reporting,
+    "nobody's": lambda job: scheduled(replace(job, owner=None)),
 }
 
 FINISHED = {

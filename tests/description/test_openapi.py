@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 DESCRIPTION = description()
 
 
-
 def validator(schema: str) -> Draft202012Validator:
     components = {"components": DESCRIPTION["components"]}
     reference = {"$ref": f"#/components/schemas/{schema}"}
@@ -96,9 +95,7 @@ def test_an_application_can_refer_to_the_202() -> None:
 
 @pytest.mark.parametrize("route", ["", "result", "events"])
 @pytest.mark.parametrize("state", ["running", "succeeded"])
-def test_head_is_answered_wherever_get_is(
-    visits: Visitor, route: str, state: str
-) -> None:
+def test_head_is_answered_wherever_get_is(visits: Visitor, route: str, state: str) -> None:
     answer = visits.ask_about(state, "HEAD", route)
 
     assert answer.status in {200, 202}
@@ -127,9 +124,7 @@ def valid(schema: str, members: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("state", PENDING)
-def test_a_pending_job_has_the_document_that_is_described(
-    visits: Visitor, state: str
-) -> None:
+def test_a_pending_job_has_the_document_that_is_described(visits: Visitor, state: str) -> None:
     monitor = visits.ask_about(state, "GET", "")
     result = visits.ask_about(state, "GET", "result")
 
@@ -140,9 +135,7 @@ def test_a_pending_job_has_the_document_that_is_described(
 
 
 @pytest.mark.parametrize("state", FINISHED)
-def test_a_finished_job_has_the_document_that_is_described(
-    visits: Visitor, state: str
-) -> None:
+def test_a_finished_job_has_the_document_that_is_described(visits: Visitor, state: str) -> None:
     answer = visits.ask_about(state, "GET", "")
 
     assert answer.status == 200

@@ -65,9 +65,7 @@ def middleware(request: pytest.FixtureRequest) -> Iterator[ASGIMiddleware | WSGI
                 # The events of a pending job would go on for as long as it is.
                 states = {**FINISHED, **GONE} if case.path.endswith("/events") else STATES
                 state = next(next_states.setdefault(case.operation.label, cycle(states)))
-                case.path_parameters["jobId"] = put(
-                    built.options.store, state, built.application
-                )
+                case.path_parameters["jobId"] = put(built.options.store, state, built.application)
 
         schemathesis.hook(before_call)
         yield built

@@ -14,6 +14,7 @@ from tests.description.states import FINISHED, PENDING
 from tests.web.clients import BASE
 from tests.web.sites import saying, site
 
+from deferit._core import document
 from deferit._core.commands import Position
 from deferit._core.effects import Now, Wait
 from deferit._core.events import KEEP_ALIVE, Events
@@ -98,7 +99,11 @@ def test_a_key_belongs_to_who_sends_it_and_to_its_path(
 
 @pytest.mark.parametrize(
     ("url", "body", "content_type"),
-    [("/gated/a?b", b"order", "text/plain"), ("/gated/a", b"", "text/plain"), ("/gated/a", b"order", "text/csv")],
+    [
+        ("/gated/a?b", b"order", "text/plain"),
+        ("/gated/a", b"", "text/plain"),
+        ("/gated/a", b"order", "text/csv"),
+    ],
 )
 def test_a_key_of_another_request_is_422(
     shop: Site, url: str, body: bytes, content_type: str
@@ -183,6 +188,17 @@ def test_a_job_waits_for_its_window_and_says_so(build: Build) -> None:
     assert int(answer["Retry-After"]) == pytest.approx(3 * 3600, abs=61)
 
 
+def test_the_pause_is_half_of_what_the_estimate_says_is_left() -> None:
+    job = samples.running().reported(samples.NOON + 10, 25, None)
+
+    shown = document.status_document(job, samples.SITE, samples.NOON + 20, None)
+
+    # A quarter took ten seconds, so the rest takes thirty, of which ten have gone by.
+    assert datetime.fromisoformat(shown["estimatedCompletion"]).timestamp() == samples.NOON + 40
+    assert shown["estimatedCompletionLatest"] > shown["estimatedCompletion"]
+    assert shown["retryAfter"] == 10
+
+
 # --- Range -----------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +250,19 @@ def test_the_list_has_ones_own_jobs_newest_first(owner: Visitor) -> None:
     owner.put("somebody else's")
 
     assert [job["id"] for job in owner.ask("GET", "/jobs").document["jobs"]] == ids[::-1]
-    assert [job["id"] for job in owner.ask("GET", "/jobs?status=succeeded").document["jobs"]] == ids[1:2]
+    assert [
+        job["id"] for job in owner.ask("GET", "/jobs?status=succeeded").document["jobs"]
+    ] == ids[1:2]
+
+
+def test_a_job_of_nobody_is_never_listed(owner: Visitor, build: Build) -> None:
+    owner.put("nobody's")
+    shop = build(owner=lambda request: request.headers.get("X-User"))
+    shop.defer("/pages")
+
+    assert owner.ask("GET", "/jobs").document["jobs"] == []
+    assert shop.get("/jobs").document == {"jobs": [], "links": []}
+    assert shop.get("/jobs", X_User="ann").document == {"jobs": [], "links": []}
 
 
 def test_pages_stay_right_while_jobs_are_added(owner: Visitor) -> None:
@@ -331,18 +359,22 @@ def test_a_monitor_answers_events_to_who_prefers_them(shop: Site) -> None:
     shop.end_of(monitor)
 
     preferred = shop.get(monitor, Accept="text/event-stream")
-    document = shop.get(monitor, Accept="text/html, application/json;q=0.5, */*;q=0.1")
+    plain = shop.get(monitor, Accept="text/html, application/json;q=0.5, */*;q=0.1")
 
     assert preferred.body == shop.get(monitor + "/events").body
-    assert document["Content-Type"] == "application/json"
-    assert "Accept" in document["Vary"]
+    assert plain["Content-Type"] == "application/json"
+    assert "Accept" in plain["Vary"]
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_option_in_the_environment_counts_unless_a_keyword_says_otherwise() -> None:
-    environ = {"DEFERIT_STORE": "memory://", "DEFERIT_MAX_WAIT": "7.5", "DEFERIT_ROUTES": "POST /a, GET /b"}
+    environ = {
+        "DEFERIT_STORE": "memory://",
+        "DEFERIT_MAX_WAIT": "7.5",
+        "DEFERIT_ROUTES": "POST /a, GET /b",
+    }
 
     given = options_from({}, environ)
     overruled = options_from({"max_wait": 3}, environ)

@@ -9,11 +9,11 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
-from deferit._core.commands import Cancel, Create, Finish, Get, Position, Release
+from deferit._core.commands import Cancel, Claim, Create, Finish, Get, Position, Release
 from deferit._core.flow import Now, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
-from deferit._engine import Engine
+from deferit._engine import Engine, _close_all
 from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 from deferit.executors.threads import ThreadExecutor
@@ -87,6 +87,12 @@ def held(kit: Kit) -> tuple[threading.Event, threading.Event]:
     return began, gate
 
 
+def status_of(kit: Kit, job: Job) -> Status:
+    found = kit.store.read(Get(job.id))
+    assert isinstance(found, Job)
+    return found.status
+
+
 # --- what flows yield ------------------------------------------------------------------------------------------------
 
 
@@ -129,11 +135,9 @@ def test_waiting_ends_with_a_change_for_who_asks_for_it(kit: Kit, perform: Perfo
 
     kit.handlers.handler = handler
     job = perform(kit.engine, kit.create())
-    running = kit.engine.perform(Get(job.id))
-    assert isinstance(running, Job)
+    eventually(lambda: status_of(kit, job) is Status.RUNNING)
+    running = perform(kit.engine, Get(job.id))
     began.set()
-    if running.status is Status.ACCEPTED:
-        running = perform(kit.engine, Wait(running, PATIENCE, running.revision))
 
     changed = perform(kit.engine, Wait(running, PATIENCE, running.revision))
 
@@ -283,18 +287,50 @@ def test_a_closed_engine_refuses_new_jobs_and_leaves_nobody_waiting(
 
 
 def test_closing_gives_back_what_does_not_end_within_the_grace(kit: Kit) -> None:
-    began, gate = held(kit)
+    _, gate = held(kit)
     safe = kit.engine.perform(kit.create(repeatable=True))
     unsafe = kit.engine.perform(kit.create())
     assert isinstance(safe, Job)
     assert isinstance(unsafe, Job)
-    assert began.wait(PATIENCE)
+    eventually(lambda: {status_of(kit, job) for job in (safe, unsafe)} == {Status.RUNNING})
 
     kit.engine.close()
 
-    assert kit.store.read(Get(safe.id)).status is Status.ACCEPTED  # type: ignore[attr-defined]
-    assert kit.store.read(Get(unsafe.id)).status is Status.FAILED  # type: ignore[attr-defined]
+    assert (status_of(kit, safe), status_of(kit, unsafe)) == (Status.ACCEPTED, Status.FAILED)
     gate.set()
+
+
+def test_what_is_claimed_while_it_closes_is_given_back_too(kit: Kit) -> None:
+    _, gate = held(kit)
+    store = kit.store
+    assert isinstance(store, WatchedStore)
+    kit.engine.start()
+    closer = threading.Thread(target=kit.engine.close)
+
+    create = kit.create(repeatable=True)
+    kit.engine._ledger.execute(create)
+    with store.held():
+        kit.engine._worker.recheck([])
+        kit.engine._keeper.wake()
+        eventually(lambda: store.executed(Claim) and kit.engine._worker._slots._free == 0)
+        closer.start()
+        eventually(lambda: kit.engine._worker._is_closing)
+    closer.join(PATIENCE)
+
+    assert status_of(kit, create.job) is Status.ACCEPTED
+    gate.set()
+
+
+def test_a_process_that_ends_closes_its_own_engines_alone(kit: Kit) -> None:
+    parents = Kit()
+    for engine in (kit.engine, parents.engine):
+        engine.start()
+    parents.engine.pid -= 1
+
+    _close_all()
+
+    assert (kit.engine._is_closed, parents.engine._is_closed) == (True, False)
+    parents.engine.close()
 
 
 def test_a_task_is_canceled_when_it_closes(backend: str) -> None:

@@ -117,7 +117,7 @@ def test_name_documentation_and_signature_are_the_handlers(handler: Any) -> None
     marked = deferred(handler)
 
     assert (marked.__name__, marked.__doc__) == (handler.__name__, handler.__doc__)
-    assert inspect.signature(marked) == inspect.signature(handler)
+    assert inspect.signature(marked) == inspect.signature(handler, eval_str=True)
     assert inspect.unwrap(marked) is handler
 
 

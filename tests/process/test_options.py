@@ -188,8 +188,12 @@ def test_each_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("base_url", 7, "base_url=7 is not the application's URL"),
         ("owner", "ada", r"owner='ada' cannot be imported .* write 'package.module:function'"),
         ("owner", "os:no_such", "owner='os:no_such' cannot be imported"),
-        ("owner", "os", "is not a function of the request that returns a text or None"),
-        ("owner", 7, "owner=7 is not a function of the request"),
+        (
+            "owner",
+            "os",
+            "is not a plain function",
+        ),
+        ("owner", 7, "owner=7 is not a plain function"),
         ("concurrency", 0, "concurrency=0 is not a whole number of at least 1"),
         ("concurrency", 1.5, "concurrency=1.5 is not a whole number"),
         ("concurrency", True, "concurrency=True is not a number"),
@@ -245,6 +249,16 @@ def test_an_unknown_option_that_is_like_none_is_told_with_all() -> None:
         option("xyz", 1)
 
 
-def test_a_store_that_cannot_work_is_told_at_once(tmp_path: Path) -> None:
+def test_a_store_that_cannot_work_tells_when_it_is_checked(tmp_path: Path) -> None:
+    store = option("store", f"sqlite:///{tmp_path}/no/such/folder/jobs.db")
+
     with pytest.raises(OptionError, match="store="):
-        option("store", f"sqlite:///{tmp_path}/no/such/folder/jobs.db")
+        store.check()
+
+
+def test_an_owner_that_has_to_be_awaited_is_refused() -> None:
+    async def owner(request: object) -> str:
+        return "ada"
+
+    with pytest.raises(OptionError, match="not async"):
+        Options(owner=owner)  # type: ignore[arg-type]

@@ -33,8 +33,8 @@ def filled(sizes: list[int]) -> tuple[Spool, bytes]:
 def test_what_passed_by_comes_back_in_full_pieces_and_a_last_one(sizes: list[int]) -> None:
     spool, body = filled(sizes)
 
-    leading = list(spool.leading())
-    last = spool.last()
+    leading = [spool.read() for _ in range(spool.rewind())]
+    last = spool.read()
 
     assert b"".join(leading) + last == body
     assert all(len(piece) == PIECE for piece in leading)
@@ -51,6 +51,17 @@ def test_a_small_body_stays_in_memory_and_a_large_one_goes_to_a_file() -> None:
     assert large._file is not None
     assert not large._parts
     large.close()
+
+
+def test_it_says_when_it_would_write_to_a_disk() -> None:
+    spool = a_spool(limit=2 * IN_MEMORY)
+    spool.keep(bytes(IN_MEMORY - 1))
+
+    found = [spool.needs_a_file(b"1"), spool.needs_a_file(b"12")]
+    spool.keep(bytes(2 * IN_MEMORY))
+
+    assert found == [False, True]
+    assert not spool.needs_a_file(b"12")
 
 
 def test_a_body_that_is_too_large_is_let_go_and_refused() -> None:

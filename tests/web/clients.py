@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from werkzeug.test import Client as WerkzeugClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from _typeshed.wsgi import WSGIApplication
     from starlette.types import ASGIApp
@@ -68,15 +68,19 @@ class Client(ABC):
 
     @abstractmethod
     def ask(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: Iterable[bytes] | bytes
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: Iterable[bytes] | bytes,
     ) -> Answer:
         """Ask for an absolute URL; a body that is not bytes goes in chunks, without a length."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let go of what it holds."""
+    def __exit__(self, *_: object) -> None:  # noqa: B027  not every client holds something
+        """Let go of what it holds; with a lifespan, shut the application down; idempotent."""
 
 
 class StarletteClient(Client):
@@ -111,7 +115,11 @@ class StarletteClient(Client):
         self.client.close()
 
     def ask(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: Iterable[bytes] | bytes
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: Iterable[bytes] | bytes,
     ) -> Answer:
         answer = self.client.request(
             method, url, headers=list(headers), content=_content(body, iter)
@@ -138,7 +146,11 @@ class TransportClient(Client):
         self._stack.close()
 
     def ask(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: Iterable[bytes] | bytes
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: Iterable[bytes] | bytes,
     ) -> Answer:
         content = _content(body, _achunks)
         ask = partial(self._client.request, method, url, headers=list(headers), content=content)
@@ -156,7 +168,11 @@ class WSGITransportClient(Client):
         self._client.close()
 
     def ask(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: Iterable[bytes] | bytes
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: Iterable[bytes] | bytes,
     ) -> Answer:
         content = _content(body, iter)
         return _from_httpx(
@@ -174,7 +190,11 @@ class FlaskClient(Client):
         self._root = root
 
     def ask(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: Iterable[bytes] | bytes
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: Iterable[bytes] | bytes,
     ) -> Answer:
         parts = urlsplit(url)
         environ: dict[str, Any] = {"REMOTE_ADDR": ADDRESS[0], "REMOTE_PORT": ADDRESS[1]}
@@ -195,9 +215,7 @@ class FlaskClient(Client):
         return Answer(answer.status_code, tuple(answer.headers.items()), answer.data)
 
 
-def _content(
-    body: Iterable[bytes] | bytes, chunks: Callable[[Iterable[bytes]], Any]
-) -> Any:
+def _content(body: Iterable[bytes] | bytes, chunks: Callable[[Iterable[bytes]], Any]) -> Any:
     return body if isinstance(body, bytes) else chunks(body)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,12 +25,12 @@ from deferit import ASGIMiddleware, WSGIMiddleware
 from deferit._core.commands import Changed, Changes, Create
 from deferit._core.ids import prefix_at
 from deferit.stores import store_from_url
-from deferit.stores.base import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from deferit._core.job import Job
+    from deferit.stores.base import Store
 
 Framework: TypeAlias = Literal["starlette", "fastapi", "flask"]
 Layer: TypeAlias = "Callable[[Any], Any]"
@@ -49,7 +50,7 @@ ASGI_CLIENTS: dict[str, Callable[[Any, str], Client]] = {
 }
 WSGI_CLIENTS: dict[str, Callable[[Any, str], Client]] = {
     "test_client": lambda app, root: FlaskClient(app.test_client(), root),
-    "WSGITransport": lambda app, root: WSGITransportClient(app, root),
+    "WSGITransport": WSGITransportClient,
 }
 CLIENTS = {"starlette": ASGI_CLIENTS, "fastapi": ASGI_CLIENTS, "flask": WSGI_CLIENTS}
 USUAL_CLIENT = {"starlette": "TestClient", "fastapi": "TestClient-lifespan", "flask": "test_client"}
@@ -70,10 +71,10 @@ class Site:
         self,
         method: str,
         url: str,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         body: Iterable[bytes] | bytes = b"",
     ) -> Answer:
-        pairs = list(headers.items()) if hasattr(headers, "items") else list(headers)
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         return self.client.ask(method, url if "://" in url else BASE + url, pairs, body)
 
     def get(self, url: str, **headers: str) -> Answer:
@@ -110,7 +111,9 @@ class Site:
         """Have a request deferred, and return the result of it."""
         return self.result_of(self.defer(url, body, **headers))
 
-    def say(self, status: int = 200, body: bytes = b"", headers: Any = (), url: str = "/say") -> str:
+    def say(
+        self, status: int = 200, body: bytes = b"", headers: Any = (), url: str = "/say"
+    ) -> str:
         """Defer a request for this very response; return the URL of its monitor."""
         return self.defer(url, saying(status, body, headers))
 

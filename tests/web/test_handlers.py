@@ -92,7 +92,7 @@ def test_a_stream_is_kept_whole(shared: Site) -> None:
 
 def test_track_shows_how_far_it_has_come(shared: Site) -> None:
     monitor = shared.defer("/tracking")
-    seen = []
+    seen: list[int] = []
     answer = shared.get(monitor)
     for order in shared_names.ORDERS:
         shared.bench.wait_for(order)
@@ -238,13 +238,12 @@ def log() -> Iterator[Records]:
 
 
 def transitions(records: list[logging.LogRecord]) -> list[tuple[str, str]]:
-    return [
-        (each.levelname, vars(each)["status"]) for each in records if hasattr(each, "status")
-    ]
+    return [(each.levelname, vars(each)["status"]) for each in records if hasattr(each, "status")]
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/pages", "succeeded"), ("/boom", "failed"), ("/abort?status=404", "failed")]
+    ("path", "status"),
+    [("/pages", "succeeded"), ("/boom", "failed"), ("/abort?status=404", "failed")],
 )
 def test_each_transition_is_logged_once(shared: Site, log: Records, path: str, status: str) -> None:
     monitor = shared.defer(path)

@@ -10,12 +10,17 @@ import pytest
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from tests.web.apps.bench import PAGES
 from tests.web.sites import saying
 
+from deferit import deferred
+
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from tests.web.conftest import Build
-    from tests.web.sites import Framework, Site
+    from tests.web.sites import Framework
 
 ORIGIN = "https://elsewhere.example"
 
@@ -190,31 +195,22 @@ def test_an_inner_gzip_layer_does_not_speak_of_the_202s_body(asgi: Framework, bu
     assert (result.body, result.get("Content-Encoding")) == (PAGES, None)
 
 
+@deferred
+async def whoami(request: Request) -> Response:
+    return JSONResponse(dict(request.session))
+
+
+async def login(request: Request) -> Response:
+    request.session["user"] = "ann"
+    return Response()
+
+
 def test_an_outer_session_is_seen_by_the_handler(asgi: Framework, build: Build) -> None:
     def inside(app: Any) -> None:
-        app.router.routes.insert(0, route)
+        app.router.routes.append(Route("/whoami", whoami, methods=["POST"]))
+        app.router.routes.append(Route("/login", login, methods=["POST"]))
 
-    from starlette.responses import JSONResponse  # noqa: PLC0415
-    from starlette.routing import Route  # noqa: PLC0415
-
-    from deferit import deferred  # noqa: PLC0415
-
-    @deferred
-    async def whoami(request: Any) -> JSONResponse:
-        return JSONResponse(dict(request.session))
-
-    async def login(request: Any) -> JSONResponse:
-        request.session["user"] = "ann"
-        return JSONResponse({})
-
-    route = Route("/whoami", whoami, methods=["POST"])
-
-    def both(app: Any) -> None:
-        app.router.routes[:0] = [route, Route("/login", login, methods=["POST"])]
-
-    site = build(
-        inside=both, outside=lambda app: SessionMiddleware(app, secret_key="a secret")
-    )
+    site = build(inside=inside, outside=lambda app: SessionMiddleware(app, secret_key="a secret"))
     site.post("/login")
 
     assert json.loads(site.result_after("/whoami").body) == {"user": "ann"}

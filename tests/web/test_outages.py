@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.web.clients import BASE
 from tests.web.sites import FRAMEWORKS, Framework, Site, saying, site
+from werkzeug.test import Client
+
+from deferit._core.commands import Get, Load, Position
+from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from deferit._core.commands import Query
 
 UNKNOWN = f"{BASE}/jobs/job_{26 * '0'}"
 
@@ -80,16 +88,70 @@ def test_a_store_that_goes_while_a_job_runs_gets_to_know_its_end(file: Path) -> 
         assert built.end_of(monitor).document["status"] == "succeeded"
 
 
+# --- in the middle of an answer --------------------------------------------------------------------------------------
+
+
+class MoodyStore(MemoryStore):
+    """Does not answer some kinds of queries, for as long as a test likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals: dict[type, Exception] = {}
+
+    def read(self, query: Query) -> object:
+        if type(query) in self.refusals:
+            raise self.refusals[type(query)]
+        return super().read(query)
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def moody(request: pytest.FixtureRequest) -> Iterator[tuple[Site, MoodyStore]]:
+    store = MoodyStore()
+    with site(request.param, store=store, concurrency=1) as built:
+        yield built, store
+
+
+AWAY = StoreUnavailable("memory://", "it sulks")
+
+
+@pytest.mark.parametrize(("query", "prefer"), [(Position, ""), (Get, "wait=20")])
+def test_a_job_that_is_durable_is_answered_with_202_whatever_cannot_be_read(
+    moody: tuple[Site, MoodyStore], query: type, prefer: str
+) -> None:
+    site, store = moody
+    site.defer("/gated/a")
+    store.refusals[query] = AWAY
+
+    answer = site.post("/gated/b", Prefer=prefer)
+
+    assert (answer.status, answer.document["status"]) == (202, "accepted")
+    assert "queuePosition" not in answer.document or query is Get
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code"),
+    [(AWAY, 503, "store-unavailable"), (JobNotFound("x"), 404, "job-not-found")],
+    ids=["away", "purged"],
+)
+def test_a_result_whose_body_cannot_be_read_any_more_is_a_problem(
+    moody: tuple[Site, MoodyStore], refusal: Exception, status: int, code: str
+) -> None:
+    site, store = moody
+    monitor = site.defer("/pages")
+    site.end_of(monitor)
+    store.refusals[Load] = refusal
+
+    answer = site.get(monitor + "/result")
+
+    assert (answer.status, answer.document["code"]) == (status, code)
+
+
 def test_a_body_that_ends_too_soon_is_no_servers_fault() -> None:
     """PEP 3333 has no message for it: the input just ends before the length that was declared."""
-    from io import BytesIO  # noqa: PLC0415
-
-    from werkzeug.test import Client  # noqa: PLC0415
-
     with site("flask", store="memory://") as built:
         client = Client(built.app)
         answer = client.post(
-            "/pages", input_stream=BytesIO(b"abc"), content_length=10, content_type="text/x"
+            "/pages", input_stream=BytesIO(b"abc"), environ_overrides={"CONTENT_LENGTH": "10"}
         )
 
     assert answer.status_code == 400

@@ -14,7 +14,7 @@ from tests.web.apps.bench import digest
 from tests.web.clients import ADDRESS, BASE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -236,11 +236,11 @@ def test_a_body_that_an_inner_layer_has_read_is_whole(
     def inside(app: Any) -> None:
         if framework == "flask":
 
-            @app.before_request
+            @app.before_request  # type: ignore[untyped-decorator]
             def read() -> None:
                 flask.g.length = len(flask.request.get_data())
 
-            @app.after_request
+            @app.after_request  # type: ignore[untyped-decorator]
             def tell(response: Any) -> Any:
                 response.headers["X-Length"] = str(flask.g.length)
                 return response

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.web.apps.bench import CHUNKS, PAGES
-from tests.web.clients import BASE
-from tests.web.sites import saying
+from tests.web.clients import BASE, StarletteClient
 
-from deferit import ASGIMiddleware, WSGIMiddleware
-from tests.web.clients import FlaskClient, StarletteClient
+from deferit import ASGIMiddleware
 
 if TYPE_CHECKING:
     from tests.web.conftest import Build

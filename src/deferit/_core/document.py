@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
 
-
 OK = 200
+ERROR = 400
 
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
@@ -221,7 +221,7 @@ def _error(job: Job) -> dict[str, Any] | None:
         "message": job.error.message,
         "type": _type(job.error.code),
         "title": title,
-        "status": job.result.status if job.result else status,
+        "status": job.result.status if job.result and job.result.status >= ERROR else status,
         "detail": job.error.detail or detail,
     }
 
@@ -263,7 +263,7 @@ def _applied(deferral: Deferral) -> str:
     prefer = deferral.prefer
     members = (
         "respond-async" if prefer.respond_async else "",
-        f"wait={prefer.wait}" if prefer.wait and deferral.wait > 0 else "",
+        f"wait={math.ceil(deferral.wait)}" if prefer.wait and deferral.wait > 0 else "",
         "return=minimal" if prefer.minimal else "",
     )
     return ", ".join(member for member in members if member)
@@ -453,8 +453,9 @@ def final(job: Job, site: Site) -> Response:
     """Return the handler's own response in place of a 202, untouched."""
     if job.result is None:
         return no_result(job, site)
-    headers = merged(without(job.result.headers, NEVER_REPLAYED), "Vary", ("Prefer",))
-    return Response(job.result.status, (*headers, *_told(job, site)), _body(job))
+    headers = without(job.result.headers, NEVER_REPLAYED)
+    status = _replayed_status(job.result.status)
+    return Response(status, (*headers, *_told(job, site)), _body(job))
 
 
 def _vary(headers: Pairs) -> Pairs:
@@ -518,6 +519,11 @@ def _http_date(instant: float | None) -> str:
 
 def _encode(members: dict[str, Any]) -> bytes:
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def varying(response: Response) -> Response:
+    """Return the answer of a deferrable route, which another preference would have changed."""
+    return replace(response, headers=merged(response.headers, "Vary", ("Prefer",)))
 
 
 def exposed(request: Request, response: Response) -> Response:

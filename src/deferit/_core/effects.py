@@ -36,14 +36,15 @@ class Capture:
     """
 
     job_id: str
+    needs_digest: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedRequest:
-    """A captured request, encoded for the store; ``digest`` returns the SHA-256 of its body, in hexadecimal digits."""
+    """A captured request, encoded for the store, and, if asked for, the SHA-256 of its body in hexadecimal digits."""
 
     encoded: bytes
-    digest: Callable[[], str]
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from deferit._core.http import Pairs, Request, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
-from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
+from deferit.exceptions import JobNotFound, KeyReused, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -99,7 +99,7 @@ def submit(submission: Submission) -> Flow:
         response = _refusal(submission, "shutting-down")
     except StoreUnavailable:
         response = _refusal(submission, "store-unavailable")
-    return exposed(submission.visit.request, response)
+    return exposed(submission.visit.request, document.varying(response))
 
 
 def _refusal(submission: Submission, code: str, **values: float) -> Response:
@@ -116,7 +116,8 @@ def _submit(submission: Submission) -> Flow:
     callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
     if callback is not None:
         submission = replace(submission, draft=replace(submission.draft, callback=callback))
-    captured: CapturedRequest = yield Capture(submission.draft.id)
+    needs_digest = key is not None or submission.mark.coalesce
+    captured: CapturedRequest = yield Capture(submission.draft.id, needs_digest)
     draft = _identified(submission, key, captured)
     if deferral.is_tried and draft.identity is None:
         return (yield from _tried(submission, captured))
@@ -148,7 +149,7 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
         return draft
     wishes = (draft.callback.url,) if draft.callback else ()
     place = (visit.application, visit.request, visit.owner)
-    same = identity(*place, key, captured.digest(), *wishes)
+    same = identity(*place, key, captured.digest, *wishes)
     return replace(draft, identity=same)
 
 
@@ -158,7 +159,7 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        position = yield from _position(job)
+        position = yield from _position_if_known(job)
         now = yield Now()
         accepted = document.accepted(job, site, now, position, submission.deferral)
         answer = in_place_of(submission.placeholder, accepted)
@@ -166,10 +167,10 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
 
 
 def _waited(job: Job, seconds: float, revision: int | None = None) -> Generator[Effect, Any, Job]:
-    """Return the job after it was waited for; a server that is to end waits no longer."""
+    """Return the job after it was waited for; there is no waiting in a process that is to end, nor without a store."""
     try:
         after: Job = yield Wait(job, seconds, revision)
-    except ShuttingDown:
+    except (ShuttingDown, StoreUnavailable):
         return job
     return after
 
@@ -213,6 +214,8 @@ def answer(visit: Visit, mounted: Target) -> Flow:
         response = problem("job-not-found")
     except StoreUnavailable:
         response = problem("store-unavailable")
+    except ShuttingDown:
+        response = problem("shutting-down")
     return exposed(visit.request, response)
 
 
@@ -333,6 +336,14 @@ def _position(job: Job) -> Generator[Effect, Any, int | None]:
     return position
 
 
+def _position_if_known(job: Job) -> Generator[Effect, Any, int | None]:
+    """Return the position of a job that is durable: without a store its client has to hear of it all the same."""
+    try:
+        return (yield from _position(job))
+    except StoreUnavailable:
+        return None
+
+
 def list_jobs(visit: Visit) -> Flow:
     """GET P: the owner's jobs, newest first, so many at a time."""
     if visit.request.method not in {"GET", "HEAD"}:
@@ -375,6 +386,12 @@ def _parameters(query: str) -> tuple[Status | None, int, str | None]:
 PAGE = 20
 LONGEST_PAGE = 100
 """Jobs on a page of the list: without ``limit``, and at the most."""
+
+
+def unreadable(exc: StoreError) -> Response:
+    """Return what is answered for a body that is gone since its head was read, or cannot be read now."""
+    return problem("job-not-found" if isinstance(exc, JobNotFound) else "store-unavailable")
+
 
 _READ = {"GET": monitor, "HEAD": monitor}
 ROUTES = {

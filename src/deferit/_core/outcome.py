@@ -44,11 +44,16 @@ def _failure(
 ) -> Failure | None:
     if escaped is not None:
         return _exception(escaped)
-    if raised is not None and status >= SERVER_ERROR:
+    if raised is not None and status >= SERVER_ERROR and not _is_answer(raised):
         return _exception(raised)
     if status >= ERROR:
         return Failure("handler-response", f"The handler answered {status}.")
     return None
+
+
+def _is_answer(exc: BaseException) -> bool:
+    """Whether an exception is a framework's way to answer with a status code, as by ``abort(503)``."""
+    return isinstance(getattr(exc, "status_code", getattr(exc, "code", None)), int)
 
 
 def _no_response(exc: BaseException | None) -> Failure:

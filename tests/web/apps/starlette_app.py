@@ -13,7 +13,6 @@ from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from tests.web.apps import bench as shared
@@ -24,10 +23,11 @@ from deferit import current_job, deferred, progress, track
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from starlette.requests import Request
     from starlette.websockets import WebSocket
     from tests.web.apps.bench import Bench
 
-    View = Callable[[Request], Awaitable[Response]]
+    Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(bench: Bench) -> Starlette:
@@ -68,7 +68,7 @@ def simple() -> list[BaseRoute]:
     ]
 
 
-def requires_token(view: View) -> View:
+def requires_token(view: Handler) -> Handler:
     @functools.wraps(view)
     async def guarded(request: Request) -> Response:
         if request.headers.get("authorization") != "Bearer sesame":
@@ -78,7 +78,7 @@ def requires_token(view: View) -> View:
     return guarded
 
 
-def requires_amount(view: View) -> View:
+def requires_amount(view: Handler) -> Handler:
     @functools.wraps(view)
     async def validated(request: Request) -> Response:
         if request.headers.get("content-type") != "application/json":
@@ -252,6 +252,7 @@ def _gated(bench: Bench) -> list[BaseRoute]:
 
     return [
         Route("/gated/{name}", gated, methods=["POST"]),
+        Route("/waits/{name}", gated, methods=["POST", "PUT"]),
         Route("/gated-thread/{name}", gated_thread, methods=["POST"]),
         Route("/reluctant", reluctant, methods=["POST"]),
     ]
