@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types imports changelog coverage format conformance clean
+.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ format: $(VENV)/dev.stamp  ## let ruff format and repair what it can
 
 conformance: $(BIN)/python  ## run Starlette's and Flask's own tests through deferit (long)
 	$(BIN)/python tests/conformance/run.py
+
+schemathesis: $(VENV)/test.stamp  ## fuzz the mounted routes with 2,000 requests on each web interface
+	SCHEMATHESIS_CASES=2000 $(BIN)/python -m pytest --durations=2 tests/description/test_schemathesis.py
+
+chaos: $(VENV)/test.stamp  ## kill workers of real servers 200 times and look for lost jobs (4 minutes)
+	$(BIN)/python -m tests.chaos.monkey
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \

@@ -54,6 +54,7 @@ EXAMPLES = [
     exceptions.StoreUnavailable("sqlite:///deferit.db", "disk full"),
     exceptions.JobNotFound("job_1"),
     exceptions.JobExists("job_1"),
+    exceptions.KeyReused("job_1"),
     exceptions.LeaseLost("job_1", 2),
 ]
 

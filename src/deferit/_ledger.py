@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from deferit.stores.base import Store
 
 
+KNOWN = 1_000
+"""Jobs that are remembered until the store changes: those who wait for one job ask for it all at once."""
+
+
 class Ledger:
     """Executes commands and reads; logs each transition that it commits and wakes those who wait for the job."""
 
@@ -32,6 +36,7 @@ class Ledger:
         self.wake_deliverer: Callable[[], object] = lambda: None
         self._committer = Committer(store.execute, store.url)
         self._unfinished: deque[Finish | Release] = deque()
+        self._known: tuple[int, dict[str, Job]] = (-1, {})
 
     def open(self) -> None:
         """Open the store and start to commit.
@@ -94,15 +99,21 @@ class Ledger:
         Raises:
             JobNotFound: there is none.
         """
-        job = self.read(Get(job_id))
-        assert isinstance(job, Job)
-        return job
+        if not self.store.is_shared:
+            return cast("Job", self.read(Get(job_id)))
+        version = self.store.version()  # before the read: what is read may be later, never earlier
+        if version != self._known[0] or len(self._known[1]) >= KNOWN:
+            self._known = (version, {})
+        known = self._known[1]
+        if job_id not in known:
+            known[job_id] = cast("Job", self.read(Get(job_id)))
+        return known[job_id]
 
     async def aget(self, job_id: str) -> Job:
         """Same as `get`, but awaits a store that takes its time."""
-        job = await self.aread(Get(job_id))
-        assert isinstance(job, Job)
-        return job
+        if self.store.reads_are_quick:
+            return self.get(job_id)
+        return await anyio.to_thread.run_sync(self.get, job_id)
 
     def tell(self, job_ids: Iterable[str]) -> None:
         """Tell those who wait for one of these jobs what became of it: one query a job, however many wait."""

@@ -60,7 +60,7 @@ def _split(text: str) -> tuple[str, ZoneInfo | Any]:
         raise OptionError(_unreadable(text, "it has not five fields"))
     try:
         return expression, ZoneInfo(zone[0]) if zone else UTC
-    except (OSError, ValueError) as exc:
+    except (KeyError, OSError, ValueError) as exc:
         raise OptionError(_unreadable(text, f"there is no time zone {zone[0]!r}")) from exc
 
 

@@ -97,6 +97,11 @@ class Trial:
         body = b"".join([*self._pieces, outcome.body])
         return Response(outcome.result.status, self._end.headers, body)
 
+    @property
+    def aside(self) -> BaseException | None:
+        """What the application raised beside the response that is the answer; its server would have logged it."""
+        return None if self._is_kept or self._end is None else self._end.escaped
+
     def begins_keeping(self) -> bool:
         """Whether it is the caller's to have the job stored now; once only, and not if the end came in time."""
         with self._lock:

@@ -89,7 +89,7 @@ class Worker:
 
     def look(self, newest: Job) -> None:
         """Look whether jobs wait that were accepted before ``newest``, as after a restart."""
-        self._has_backlog = self.ledger.read(Position(newest)) != 0
+        self._has_backlog = self.ledger.read(Position(newest, 1)) != 0
 
     def close(self) -> None:
         """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
@@ -132,6 +132,7 @@ class Worker:
     async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
         self._backend = current_loop().backend
+        await self._executor.aprepare(self._backend)
         return await self._acommit(self._at_once(create, carried))
 
     async def _acommit(self, create: Create) -> Job:
@@ -281,11 +282,12 @@ class Worker:
             while not trial.is_settled:
                 signal.wait(self._time_left(run, trial, deadline))
                 signal.clear()
-        return trial.answer()
+        return self._answer(run, trial)
 
     async def atries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
         """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored."""
         self._backend = current_loop().backend
+        await self._executor.aprepare(self._backend)
         create = self._at_once(Create(effect.job, effect.request), carried, is_urgent=True)
         trial = Trial(create)
         run = self._begin_trial(trial)
@@ -298,7 +300,13 @@ class Worker:
             while not trial.is_settled:
                 await signal.wait(self._time_left(run, trial, deadline))
                 signal.clear()
-        return trial.answer()
+        return self._answer(run, trial)
+
+    def _answer(self, run: Run, trial: Trial) -> Response | Job:
+        answer = trial.answer()
+        if trial.aside:
+            log_exception(run, run.route, trial.aside)
+        return answer
 
     def _begin_trial(self, trial: Trial) -> Run | None:
         """Return the run of a job that is not stored; None if this process has no room for it now."""
@@ -426,7 +434,7 @@ class Worker:
     def _is_any_due(self) -> bool:
         """Whether a job waits that may begin: only then is it worth to hold slots that a trial could have."""
         self._has_backlog = False
-        count = cast("int", self.ledger.read(Position(self._last_due())))
+        count = cast("int", self.ledger.read(Position(self._last_due(), 1)))
         self._has_backlog |= count > 0
         return count > 0
 

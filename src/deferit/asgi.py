@@ -117,13 +117,14 @@ class ASGIMiddleware(Middleware):
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
+        engine = self.engine  # the same to the end: after a close it refuses, where a new one would begin to wait
 
         async def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):
                 return await passage.capture(effect)
             if isinstance(effect, Try):
                 return await passage.try_while_connected(effect)
-            return await self.engine.aperform(effect)
+            return await engine.aperform(effect)
 
         self.local.remember(passage.scope)
         try:

@@ -844,6 +844,7 @@ class StoreContract:
         finished(store, 6)
 
         assert [store.read(Position(job)) for job in (first, second, third)] == [0, 1, 2]
+        assert [store.read(Position(job, 1)) for job in (first, second, third)] == [0, 1, 1]
 
     def test_changes_begin_now(self, store: Store) -> None:
         waiting(store)

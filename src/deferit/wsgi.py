@@ -104,11 +104,12 @@ class WSGIMiddleware(Middleware):
 
     def _submit(self, submission: Submission, passage: _WSGIPassage) -> Iterable[bytes]:
         """Have a request become a job, and answer."""
+        engine = self.engine  # the same to the end: after a close it refuses, where a new one would begin to wait
 
         def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):
                 return passage.capture(effect)
-            return self.engine.perform(effect)
+            return engine.perform(effect)
 
         try:
             response = drive(submit(submission), perform)

@@ -16,7 +16,7 @@ import anyio
 from tests.contract.stage import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     from anyio.from_thread import BlockingPortal
@@ -120,8 +120,9 @@ class ASGIExchange(Exchange):
         self._scope = scope
         self._messages = [{"type": "http.request", "body": asked.body, "more_body": False}]
         self._done = threading.Event()
+        self._gone: anyio.Event
         self._future: Future[None]
-        self._future, self._gone = portal.start_task(self._run)
+        self._future, _ = portal.start_task(self._run)
 
     def leave(self) -> None:
         self._portal.call(self._set_gone)
@@ -133,9 +134,9 @@ class ASGIExchange(Exchange):
     def over(self, patience: float = PATIENCE) -> bool:
         return self._done.wait(patience)
 
-    async def _run(self, *, task_status: anyio.abc.TaskStatus[anyio.Event]) -> None:
-        gone = anyio.Event()
-        task_status.started(gone)
+    async def _run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        self._gone = anyio.Event()  # of the loop's own kind
+        task_status.started()
         raised: BaseException | None = None
         try:
             await self._app(self._whole_scope(), self._receive, self._send)
@@ -167,7 +168,7 @@ class ASGIExchange(Exchange):
         headers = (("Host", parts.netloc), *self.asked.headers, *length)
         return {
             "type": "http",
-            "asgi": {"version": "3.0"},
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
             "method": self.asked.method,
             "scheme": parts.scheme,

@@ -32,6 +32,7 @@ class Stage:
         self.calls: Counter[str] = Counter()
         self._condition = threading.Condition()
         self._gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        self._is_over = False
 
     def act(self, name: str, body: bytes) -> Said:
         with self._condition:
@@ -47,7 +48,8 @@ class Stage:
 
     def pass_gate(self, name: str) -> None:
         """Wait, in a handler's thread, until the test opens the gate."""
-        assert self._gates[name].wait(PATIENCE), f"nobody opened the gate {name}"
+        gate = self._gates[name]
+        assert self._is_over or gate.wait(PATIENCE), f"nobody opened the gate {name}"
 
     def open(self, *names: str) -> None:
         for name in names:
@@ -63,6 +65,7 @@ class Stage:
         self.acts[name] = act
 
     def close(self) -> None:
-        """Let everybody go who waits."""
+        """Let everybody go who waits, or ever will."""
+        self._is_over = True
         for gate in list(self._gates.values()):
             gate.set()

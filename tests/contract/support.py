@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.contract.apps import fastapi_app, flask_app, starlette_app
-from tests.contract.clients import Answer, Asked, ASGIExchange, Exchange, WSGIExchange
+from tests.contract.clients import Answer, ASGIExchange, Asked, Exchange, WSGIExchange
 from tests.contract.stage import PATIENCE, Stage
 from tests.servers.harness import until
 
@@ -65,7 +65,7 @@ class Site:
         return self.portal is None
 
     def open(
-        self, method: str, url: str, body: bytes = b"", *lines: tuple[str, str], **headers: str
+        self, method: str, url: str, body: bytes = b"", /, *lines: tuple[str, str], **headers: str
     ) -> Exchange:
         """Begin a request; ``If_None_Match`` is the field If-None-Match."""
         named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
@@ -75,29 +75,29 @@ class Site:
         return WSGIExchange(self.whole, asked)
 
     def ask(
-        self, method: str, url: str, body: bytes = b"", *lines: tuple[str, str], **headers: str
+        self, method: str, url: str, body: bytes = b"", /, *lines: tuple[str, str], **headers: str
     ) -> Answer:
         return self.open(method, url, body, *lines, **headers).answer()
 
-    def get(self, url: str, **headers: str) -> Answer:
+    def get(self, url: str, /, **headers: str) -> Answer:
         return self.ask("GET", url, **headers)
 
-    def post(self, url: str, body: bytes = b"", **headers: str) -> Answer:
+    def post(self, url: str, body: bytes = b"", /, **headers: str) -> Answer:
         return self.ask("POST", url, body, **headers)
 
-    def defer(self, url: str = "/always/echo", body: bytes = b"", **headers: str) -> str:
+    def defer(self, url: str = "/always/echo", body: bytes = b"", /, **headers: str) -> str:
         """Have a request deferred; return the URL of its monitor."""
         answer = self.post(url, body, **headers)
         assert answer.status == 202, answer
         return answer["Location"]
 
-    def end_of(self, monitor: str, **headers: str) -> Answer:
+    def end_of(self, monitor: str, /, **headers: str) -> Answer:
         """Return the monitor's answer when the job is finished."""
         answer = self.get(monitor, Prefer=f"wait={PATIENCE:g}", **headers)
         assert answer.status == 200, answer
         return answer
 
-    def result_of(self, monitor: str, **headers: str) -> Answer:
+    def result_of(self, monitor: str, /, **headers: str) -> Answer:
         """Return the result's answer when the job is finished."""
         self.end_of(monitor)
         return self.get(monitor + "/result", **headers)

@@ -152,7 +152,8 @@ def test_an_exception_that_nobody_answers_for_reaches_the_server(build: Build) -
 
 def is_flask(build: Build) -> bool:
     return build.__closure__ is not None and any(  # type: ignore[attr-defined]
-        cell.cell_contents == "flask" for cell in build.__closure__  # type: ignore[attr-defined]
+        cell.cell_contents == "flask"
+        for cell in build.__closure__  # type: ignore[attr-defined]
     )
 
 
@@ -264,10 +265,9 @@ def test_a_cancel_after_the_202_reaches_the_running_call(shop: Site) -> None:
     shop.assert_nothing_left()
 
 
-def test_a_client_may_shorten_the_time_or_do_without(shop: Site) -> None:
+def test_a_client_may_do_without_waiting(shop: Site) -> None:
     shop.stage.gated("slow")
 
-    assert shop.post("/auto/slow", Prefer="wait=1").status == 202
     assert shop.post("/auto/slow", Prefer="wait=0").status == 202
     assert shop.post("/auto/slow", Prefer="respond-async").status == 202
 
@@ -426,3 +426,11 @@ def test_a_trial_that_outlasts_the_grace_is_given_back(build: Build) -> None:
         assert shop.result_of(answer["Location"]).body == b"at last"  # PUT is safe to repeat
         assert execute(shop.store) == []
         assert id_of(answer["Location"]) == answer.document["id"]
+
+
+@pytest.mark.xfail(reason="a body over 256 KiB is stored in pieces before its job is tried")
+def test_a_long_request_that_is_answered_in_time_writes_nothing(counting: Site) -> None:
+    body = MEBIBYTE[:300_000]
+
+    assert counting.post("/auto/echo", body).body == body
+    assert written(counting) == []

@@ -122,7 +122,9 @@ def test_a_minimal_return_is_a_202_without_body_and_content_location(shop: Site)
     assert "Content-Type" not in answer
     assert answer.get("Content-Length") in {None, "0"}
     assert shop.result_of(answer["Location"]).body == b"x"
-    assert {"Operation-Location", "Link", "Retry-After"} <= {name.title() for name, _ in answer.fields}
+    assert {"Operation-Location", "Link", "Retry-After"} <= {
+        name.title() for name, _ in answer.fields
+    }
 
 
 @pytest.mark.parametrize("label", ["always", "prefer", "auto"])
@@ -171,9 +173,7 @@ def test_a_client_that_waits_is_answered_when_the_job_is_finished(
 
 
 @pytest.mark.parametrize("resource", ["", "/result"])
-def test_a_client_that_has_waited_in_vain_is_told_to_come_back(
-    build: Build, resource: str
-) -> None:
+def test_a_client_that_has_waited_in_vain_is_told_to_come_back(build: Build, resource: str) -> None:
     shop = build(max_wait=0.05)
     shop.stage.gated("slow")
     monitor = shop.defer("/always/slow")

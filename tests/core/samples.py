@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import Headers
 
 from deferit._core.document import Site
-from deferit._core.flow import Effect, Flow, Submission, Visit
+from deferit._core.effects import CapturedRequest, Effect, Flow
+from deferit._core.flow import Submission, Visit
 from deferit._core.http import Request, Response
 from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.policy import Deferral, Mark
 from deferit._core.prefer import NOTHING, Prefer, parse
 
 if TYPE_CHECKING:
+    from deferit._core.allowed import AllowList
     from deferit._core.http import Pairs
 
 NOON = 1_800_000_000.0
@@ -25,6 +27,9 @@ JOB_ID = "job_0006654e1e5a8000AAAAAAAAAAAAAAAAAAAAAA"
 SITE = Site("https://shop.example/api/jobs")
 MONITOR = f"https://shop.example/api/jobs/{JOB_ID}"
 RESULT = f"{MONITOR}/result"
+EVENTS = f"{MONITOR}/events"
+LINKS = f'<{MONITOR}>; rel="monitor", <{EVENTS}>; rel="monitor"; type="text/event-stream"'
+CAPTURED = CapturedRequest(b"a captured request", "the digest of its body")
 
 
 def a_job(**changes: Any) -> Job:
@@ -89,10 +94,17 @@ def a_visit(method: str = "GET", *, owner: str | None = None, **headers: str) ->
 
 
 def a_submission(
-    wait: float = 0.0, prefer: Prefer = NOTHING, mark: Mark | None = None, **headers: str
+    wait: float = 0.0,
+    prefer: Prefer = NOTHING,
+    mark: Mark | None = None,
+    *,
+    is_tried: bool = False,
+    callbacks: AllowList | None = None,
+    **headers: str,
 ) -> Submission:
     visit = a_visit("POST", **headers)
-    return Submission(visit, mark or Mark(), Deferral(wait, prefer), a_job())
+    deferral = Deferral(wait, prefer, is_tried)
+    return Submission(visit, mark or Mark(), deferral, a_job(), callbacks=callbacks)
 
 
 class Driven:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import get_args
+from dataclasses import replace
+from itertools import product
+from typing import Any, get_args
 
 import pytest
 from tests.core.samples import (
@@ -17,22 +19,28 @@ from tests.core.samples import (
     succeeded,
 )
 
+from deferit._core.callback import Callback
 from deferit._core.commands import (
     CHANGES,
     QUERIES,
     Cancel,
     Change,
+    ClaimCallbacks,
     Command,
+    Create,
     Finish,
+    List,
     Query,
     Release,
     Report,
+    SettleCallback,
     keeps,
     swept,
     wake_at,
 )
+from deferit._core.idempotency import Identity
 from deferit._core.job import TOMBSTONE, Job, Status
-from deferit.exceptions import LeaseLost
+from deferit.exceptions import KeyReused, LeaseLost
 
 LATER = NOON + 5
 
@@ -41,6 +49,31 @@ def test_the_tuples_are_the_unions() -> None:
     assert get_args(Change) == CHANGES
     assert get_args(Query) == QUERIES
     assert set(CHANGES) < set(get_args(Command))
+
+
+SAME = Identity("k", "f")
+OLD = a_job(id="job_old", identity=SAME)
+
+
+def test_the_job_that_the_same_request_made_is_the_answer() -> None:
+    create = Create(a_job(identity=SAME), b"")
+
+    assert create.found(OLD)
+    assert create.found(OLD.canceled(NOON, "never started"))
+
+
+def test_another_request_with_its_key_is_refused() -> None:
+    create = Create(a_job(identity=Identity("k", "other")), b"")
+
+    with pytest.raises(KeyReused, match="job_old"):
+        create.found(OLD)
+
+
+def test_an_expired_job_has_lost_its_key_even_to_another_request() -> None:
+    over = OLD.canceled(NOON - TTL, "never started")
+
+    for identity in (SAME, Identity("k", "other")):
+        assert not Create(a_job(identity=identity), b"").found(over)
 
 
 def test_a_report_is_applied() -> None:
@@ -86,6 +119,69 @@ def test_a_cancel_is_applied_to_the_attempt_that_it_speaks_of() -> None:
 def test_a_cancel_of_what_was_started_or_finished_meanwhile_changes_nothing() -> None:
     for job in (running(), succeeded(), failed(), canceled()):
         assert Cancel(JOB_ID, 0, LATER, "never started").apply(job) == job
+
+
+CALLBACK = Callback("https://hooks.example/", "https://shop.example/jobs", due_at=NOON)
+
+
+def test_a_claim_of_a_callback_is_its_next_attempt() -> None:
+    claim = ClaimCallbacks("shop", LATER, LATER + 30, 10)
+
+    job = claim.apply(succeeded(callback=CALLBACK))
+
+    assert job.callback == replace(CALLBACK, attempts=1, due_at=LATER + 30)
+    assert replace(job, callback=None) == succeeded()
+
+
+def test_the_callback_of_an_expired_job_is_dropped() -> None:
+    claim = ClaimCallbacks("shop", NOON + TTL + 1, NOON + TTL + 31, 10)
+
+    assert claim.apply(succeeded(callback=CALLBACK)).callback_at is None
+
+
+@pytest.mark.parametrize("again_at", [LATER, None])
+def test_a_claimed_callback_is_settled(again_at: float | None) -> None:
+    claimed = replace(succeeded(), callback=CALLBACK.claimed(LATER + 30))
+
+    settled = SettleCallback(JOB_ID, 1, again_at).apply(claimed)
+
+    assert settled.callback == replace(CALLBACK, attempts=1, due_at=again_at)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        None,
+        CALLBACK.claimed(LATER).settled(None),
+        CALLBACK.claimed(LATER).claimed(LATER + 30),
+    ],
+)
+def test_who_comes_with_an_old_claim_settles_nothing(callback: Callback | None) -> None:
+    job = replace(succeeded(), callback=callback)
+
+    assert SettleCallback(JOB_ID, 1, LATER).apply(job) is job
+
+
+@pytest.mark.parametrize(
+    ("change", "is_included"),
+    [
+        ({}, True),
+        ({"owner": "eve"}, False),
+        ({"owner": None}, False),
+        ({"application": "other"}, False),
+        ({"id": "job_b"}, False),
+        ({"id": "job_c"}, False),
+    ],
+)
+def test_a_list_has_the_owners_jobs_behind_a_place(
+    change: dict[str, Any], is_included: bool
+) -> None:
+    job = running(**{"id": "job_a", "owner": "ada", **change})
+
+    for status, before in product((None, Status.RUNNING), ("job_b", None)):
+        is_expected = is_included or (change.get("id") is not None and before is None)
+        assert List("shop", "ada", status, 10, before).includes(job) is is_expected
+    assert not List("shop", "ada", Status.FAILED, 10, None).includes(job)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.samples import (
+    EVENTS,
     JOB_ID,
+    LINKS,
     MONITOR,
     NOON,
     RESULT,
@@ -28,6 +31,8 @@ from tests.core.samples import (
 )
 
 from deferit._core import document
+from deferit._core.body import StoredBody
+from deferit._core.commands import MOST_AHEAD
 from deferit._core.document import (
     EXPOSED,
     NO_RESULT_STATUS,
@@ -37,7 +42,7 @@ from deferit._core.document import (
     problem,
     retry_after,
 )
-from deferit._core.http import Pairs, Response, StoredBody
+from deferit._core.http import Pairs, Response
 from deferit._core.job import Job, Status
 from deferit._core.policy import Deferral
 from deferit._core.prefer import NOTHING, Prefer
@@ -66,6 +71,7 @@ def test_a_waiting_job_shows_this_and_no_more() -> None:
         "resultUrl": RESULT,
         "retryAfter": 1,
         "cancelUrl": f"{MONITOR}/cancel",
+        "eventsUrl": EVENTS,
         "queuePosition": 3,
     }
 
@@ -82,6 +88,9 @@ def test_a_running_job_shows_its_attempt_and_what_its_handler_reports() -> None:
         "message",
         "retryAfter",
         "cancelUrl",
+        "eventsUrl",
+        "estimatedCompletion",
+        "estimatedCompletionLatest",
     }
     assert (found["attempt"], found["progress"], found["message"]) == (1, 40, "row 4 of 10")
     assert found["updated"] == "2027-01-15T08:00:01.250Z"
@@ -144,6 +153,11 @@ def test_the_position_is_shown_while_it_waits_alone() -> None:
     assert "queuePosition" not in shown(running(), position=1)
 
 
+def test_a_position_behind_very_many_is_not_told() -> None:
+    assert shown(a_job(), position=MOST_AHEAD - 1)["queuePosition"] == MOST_AHEAD - 1
+    assert "queuePosition" not in shown(a_job(), position=MOST_AHEAD)
+
+
 @pytest.mark.parametrize("job", PENDING + OVER)
 def test_members_that_are_absent_are_left_out(job: Job) -> None:
     found = shown(job, position=0)
@@ -151,7 +165,8 @@ def test_members_that_are_absent_are_left_out(job: Job) -> None:
     assert found.keys() >= ALWAYS
     assert None not in found.values()
     assert found["done"] == job.is_finished
-    assert ("retryAfter" in found) == ("cancelUrl" in found) == (not job.is_finished)
+    for name in ("retryAfter", "cancelUrl", "eventsUrl"):
+        assert (name in found) == (not job.is_finished)
     assert ("error" in found) == (job.status in {Status.FAILED, Status.CANCELED})
     assert ("resourceLocation" in found) == (job.status is Status.SUCCEEDED)
 
@@ -229,7 +244,7 @@ def test_the_202_has_the_fields_of_the_contract() -> None:
         ("Content-Location", MONITOR),
         ("Content-Type", "application/json"),
         ("Operation-Location", MONITOR),
-        ("Link", f'<{MONITOR}>; rel="monitor"'),
+        ("Link", LINKS),
         ("Retry-After", "1"),
         ("Vary", "Prefer"),
         ("Cache-Control", "no-store"),
@@ -265,8 +280,9 @@ def test_a_minimal_202_has_no_body() -> None:
 # --- the monitor -----------------------------------------------------------------------------------------------------
 
 
-def monitor(job: Job, if_none_match: str | None = None) -> Response:
-    return document.monitor(job, SITE, NOON, 0, if_none_match)
+def monitor(job: Job, if_none_match: str | None = None, **headers: str) -> Response:
+    known = {} if if_none_match is None else {"If_None_Match": if_none_match}
+    return document.monitor(job, SITE, NOON, 0, a_request(**known, **headers))
 
 
 @pytest.mark.parametrize("job", PENDING)
@@ -280,9 +296,9 @@ def test_the_monitor_of_a_pending_job(job: Job) -> None:
         ("ETag", f'W/"{job.revision}"'),
         ("Location", MONITOR),
         ("Retry-After", "1"),
-        ("Link", f'<{MONITOR}>; rel="monitor"'),
+        ("Link", LINKS),
         ("Cache-Control", "private, no-cache"),
-        ("Vary", "Prefer"),
+        ("Vary", "Prefer, Accept"),
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     )
@@ -297,6 +313,8 @@ def test_the_monitor_of_a_finished_job(job: Job) -> None:
     assert response.header("ETag") == f'"{job.revision}"'
     assert response.header("Location") is None
     assert response.header("Retry-After") is None
+    assert response.header("Link") == f'<{MONITOR}>; rel="monitor"'
+    assert response.header("Vary") == "Prefer, Accept"
     assert response.header("Referrer-Policy") == "no-referrer"
 
 
@@ -332,6 +350,27 @@ def test_what_the_client_does_not_have_is_sent(tags: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("since", "status"),
+    [
+        ("Fri, 15 Jan 2027 08:00:01 GMT", 304),
+        ("Fri, 15 Jan 2027 09:00:00 GMT", 304),
+        ("Fri, 15 Jan 2027 08:00:00 GMT", 200),
+        ("yesterday", 200),
+        ("", 200),
+    ],
+)
+def test_a_date_says_what_the_client_has_of_a_finished_job(since: str, status: int) -> None:
+    assert monitor(succeeded(), If_Modified_Since=since).status == status
+    assert monitor(running(), If_Modified_Since=since).status == 202
+
+
+@pytest.mark.parametrize(("tag", "status"), [('"99"', 200), ('"3"', 304)])
+def test_the_tag_counts_and_not_the_date_where_there_are_both(tag: str, status: int) -> None:
+    for since in ("Fri, 15 Jan 2027 08:00:01 GMT", "Fri, 15 Jan 2027 08:00:00 GMT"):
+        assert monitor(succeeded(), tag, If_Modified_Since=since).status == status
+
+
+@pytest.mark.parametrize(
     ("tag", "if_none_match"),
     [('"2"', 'W/"2"'), ('W/"2"', '"2"'), ('W/"2"', 'W/"2"'), ('"2"', '"2"')],
 )
@@ -351,8 +390,11 @@ def test_the_answer_to_a_cancel_is_the_document() -> None:
 # --- the result: CONTRACT.md, section 3 ------------------------------------------------------------------------------
 
 
-def result(job: Job, if_none_match: str | None = None, *, cookies: bool = False) -> Response:
-    return document.result(job, SITE, if_none_match, cookies=cookies)
+def result(
+    job: Job, if_none_match: str | None = None, *, cookies: bool = False, **headers: str
+) -> Response:
+    known = {} if if_none_match is None else {"If_None_Match": if_none_match}
+    return document.result(job, SITE, a_request(**known, **headers), cookies=cookies)
 
 
 def a_response(status: int = 200, *headers: tuple[str, str]) -> Job:
@@ -364,6 +406,8 @@ def test_until_there_is_a_result_there_is_the_document() -> None:
 
     assert (response.status, response.header("Location")) == (202, RESULT)
     assert response.header("Retry-After") == "1"
+    assert response.header("Link") == LINKS
+    assert response.header("Cache-Control") == "private, no-cache"
     assert members(response) == shown(running())
 
 
@@ -373,7 +417,7 @@ def test_the_handlers_response_is_replayed() -> None:
     response = result(job)
 
     assert response.status == 201
-    assert response.body == StoredBody(JOB_ID, 1, 1, 5)
+    assert response.body == StoredBody(JOB_ID, 1, 0, 5)
     assert response.headers == (
         ("Content-Type", "text/csv"),
         ("X-Part", "a"),
@@ -467,6 +511,123 @@ def test_a_canceled_job_has_no_result() -> None:
     assert (response.status, members(response)["code"]) == (410, "job-canceled")
 
 
+# --- a range of it ---------------------------------------------------------------------------------------------------
+
+HELLO = a_result(200, (("Content-Type", "text/plain"), ("Accept-Ranges", "none")))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=1-3", 1, 4),
+        ("bytes=2-", 2, 5),
+        ("bytes=-2", 3, 5),
+        ("bytes=-99", 0, 5),
+        ("bytes=3-99", 3, 5),
+        ("bytes=0-", 0, 5),
+        ("Bytes=4-4", 4, 5),
+    ],
+)
+def test_a_single_range_of_a_result_is_206(wanted: str, start: int, stop: int) -> None:
+    response = result(succeeded(HELLO), Range=wanted)
+
+    assert (response.status, response.body) == (206, StoredBody(JOB_ID, 1, start, stop))
+    assert values(response, "Content-Range") == [f"bytes {start}-{stop - 1}/5"]
+    assert values(response, "Accept-Ranges") == ["bytes"]
+    assert response.header("ETag") == '"tag"'
+    assert response.header("AsyncResult") == "200"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=5-", "bytes=5-9", "bytes=99-", "bytes=-0"])
+def test_a_range_behind_the_end_is_416(wanted: str) -> None:
+    response = result(succeeded(HELLO), Range=wanted)
+
+    assert (response.status, members(response)["code"]) == (416, "range-not-satisfiable")
+    assert response.header("Content-Range") == "bytes */5"
+    assert members(response)["detail"] == "The result has 5 bytes."
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "",
+        "bytes",
+        "bytes=",
+        "bytes=x-",
+        "bytes=3-1",
+        "bytes=0-1,3-4",
+        "rows=0-1",
+        "bytes=--1",
+        "bytes=-",
+    ],
+)
+def test_what_is_not_one_range_of_bytes_gets_the_whole(wanted: str) -> None:
+    response = result(succeeded(HELLO), Range=wanted)
+
+    assert (response.status, response.body) == (200, StoredBody(JOB_ID, 1, 0, 5))
+    assert values(response, "Accept-Ranges") == ["bytes"]
+    assert response.header("Content-Range") is None
+
+
+@pytest.mark.parametrize(
+    ("if_range", "status"),
+    [
+        ('"tag"', 206),
+        (' "tag"', 206),
+        ("", 200),
+        ('"other"', 200),
+        ('W/"tag"', 200),
+        ("tag", 200),
+        ("Fri, 15 Jan 2027 08:00:01 GMT", 200),
+    ],
+)
+def test_a_range_of_something_else_gets_the_whole(if_range: str, status: int) -> None:
+    assert result(succeeded(HELLO), Range="bytes=1-3", If_Range=if_range).status == status
+
+
+def test_a_weak_tag_of_the_handlers_never_fits_a_range() -> None:
+    job = succeeded(replace(HELLO, etag='W/"tag"'))
+
+    assert result(job, Range="bytes=1-3", If_Range='W/"tag"').status == 200
+
+
+@pytest.mark.parametrize(
+    ("job", "method"),
+    [
+        (succeeded(HELLO), "HEAD"),
+        (succeeded(a_result(201)), "GET"),
+        (succeeded(a_result(202)), "GET"),
+        (failed(a_result(404), "handler-response"), "GET"),
+        (failed(), "GET"),
+        (canceled(), "GET"),
+    ],
+)
+def test_only_a_200_that_is_fetched_has_ranges(job: Job, method: str) -> None:
+    asked = a_request(method, Range="bytes=1-3")
+
+    found = document.result(job, SITE, asked, cookies=False)
+
+    assert found.status == document.result(job, SITE, a_request(method), cookies=False).status
+    assert found.header("Content-Range") is None
+
+
+def test_a_body_in_memory_is_cut_too() -> None:
+    whole = Response(200, (("X", "y"),), b"hello")
+    asked = a_request(Range="bytes=1-3")
+
+    found = document.ranged(whole, asked, '"tag"')
+
+    assert (found.status, found.body, found.header("X")) == (206, b"ell", "y")
+
+
+def test_an_empty_result_has_no_range() -> None:
+    job = succeeded(a_result(200, length=0, chunks=0))
+
+    assert result(job).body == b""
+    assert result(job, Range="bytes=0-").status == 416
+
+
 # --- the final response in place of a 202 ----------------------------------------------------------------------------
 
 
@@ -484,7 +645,7 @@ def test_what_ends_in_time_is_answered_untouched() -> None:
         ("AsyncResult", "200"),
         ("Link", f'<{MONITOR}>; rel="monitor"'),
     )
-    assert response.body == StoredBody(JOB_ID, 1, 1, 5)
+    assert response.body == StoredBody(JOB_ID, 1, 0, 5)
 
 
 def test_what_fails_in_time_is_a_problem() -> None:
@@ -496,9 +657,12 @@ def test_what_fails_in_time_is_a_problem() -> None:
 # --- problems: CONTRACT.md, section 5 --------------------------------------------------------------------------------
 
 
+VALUES: dict[str, Any] = {"allow": "GET", "limit": 7, "length": 5}
+
+
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_a_problem_is_one_of_rfc_9457(code: str) -> None:
-    response = problem(code, allow="GET", limit=7)
+    response = problem(code, **VALUES)
 
     found = members(response)
     status, title, detail = PROBLEMS[code]
@@ -506,7 +670,7 @@ def test_a_problem_is_one_of_rfc_9457(code: str) -> None:
         "type": f"urn:deferit:problem:{code}",
         "title": title,
         "status": status,
-        "detail": detail.format(allow="GET", limit=7),
+        "detail": detail.format(**VALUES),
         "code": code,
     }
     assert response.status == status

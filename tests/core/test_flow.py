@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 from tests.core.samples import (
+    CAPTURED,
     JOB_ID,
     MONITOR,
     NOON,
     RESULT,
+    SITE,
     TTL,
     Driven,
     a_job,
@@ -25,37 +27,32 @@ from tests.core.samples import (
     succeeded,
 )
 
-from deferit._core.commands import Cancel, Create, Get, Position, Purge
-from deferit._core.flow import (
+from deferit._core.allowed import AllowList, url_from
+from deferit._core.callback import Callback
+from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
+from deferit._core.effects import (
     Capture,
     Effect,
-    Flow,
     Now,
     RequestTooLarge,
     ShuttingDown,
     Stop,
-    Target,
-    Visit,
+    Try,
     Wait,
-    adrive,
-    answer,
-    drive,
-    may_see,
-    submit,
-    target,
-    unreadable,
 )
+from deferit._core.events import Events
+from deferit._core.flow import Target, Visit, answer, may_see, submit, target, unreadable
 from deferit._core.http import Response
 from deferit._core.job import Job, Status
 from deferit._core.policy import AcceptHook, Mark, Refusal
 from deferit._core.prefer import Prefer
-from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DOWN = StoreUnavailable("sqlite:///jobs.db", "disk full")
-CAPTURED = b"a captured request"
+BAD_LIMITS = ["", "0", "101", "-1", "+5", "1e1", "x", "²", "٣", "9" * 5000]
 
 # --- submitting: CONTRACT.md, section 1 ------------------------------------------------------------------------------
 
@@ -63,8 +60,8 @@ CAPTURED = b"a captured request"
 def test_a_request_becomes_durable_and_then_is_answered_202() -> None:
     driven = Driven(submit(a_submission()))
 
-    assert driven.effect == Capture(JOB_ID)
-    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED)
+    assert driven.effect == Capture(JOB_ID, needs_digest=False)
+    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded)
     assert driven.answer(a_job()) == Position(a_job())
     assert driven.answer(4) == Now()
     assert driven.answer(NOON) is None
@@ -116,6 +113,17 @@ def test_a_job_that_ends_at_once_is_answered_with_its_end_though_nobody_waits() 
     assert driven.end.status == 200
 
 
+def test_a_process_that_is_to_end_answers_202_and_waits_no_longer() -> None:
+    driven = Driven(submit(a_submission(wait=5.0)))
+
+    driven.answer(CAPTURED)
+    driven.answer(running())
+    assert driven.answer(ShuttingDown()) == Now()
+    driven.answer(NOON)
+
+    assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
+
+
 @pytest.mark.parametrize(
     ("exc", "refusal"),
     [
@@ -151,7 +159,9 @@ def test_a_store_that_goes_away_after_the_job_is_durable_does_not_unmake_it(wait
     driven = Driven(submit(a_submission(wait)))
 
     driven.answer(CAPTURED)
-    driven.answer(a_job())
+    if driven.answer(a_job()) == Wait(a_job(), wait):
+        driven.answer(DOWN)
+    assert driven.effect == Position(a_job())
     assert driven.answer(DOWN) == Now()
     driven.answer(NOON)
 
@@ -214,8 +224,192 @@ def test_an_accept_hook_that_has_nothing_against_it_lets_it_pass() -> None:
 
     driven = Driven(submit(a_submission(mark=mark)))
 
-    assert driven.effect == Capture(JOB_ID)
+    assert driven.effect == Capture(JOB_ID, needs_digest=False)
     assert seen == ["/reports"]
+
+
+# --- trying first: mode auto -----------------------------------------------------------------------------------------
+
+TRIED = Try(a_job(), CAPTURED.encoded, 2.0)
+
+
+def tried(**headers: Any) -> Driven:
+    """Return the flow of a request in mode auto as it is when the handler has begun."""
+    driven = Driven(submit(a_submission(2.0, is_tried=True, **headers)))
+    assert driven.effect == Capture(JOB_ID, needs_digest=False)
+    assert driven.answer(CAPTURED) == Now()
+    assert driven.answer(NOON) == TRIED
+    return driven
+
+
+def test_a_handler_that_ends_in_time_answers_as_if_nothing_had_been_deferred() -> None:
+    driven = tried()
+    headers = (("Set-Cookie", "a=1"), ("Connection", "close"), ("Vary", "Accept"))
+
+    assert driven.answer(Response(202, headers, b"hello")) is None
+
+    assert driven.end.status == 202
+    assert driven.end.headers == (("Set-Cookie", "a=1"), ("Vary", "Accept, Prefer"))
+    assert driven.end.body == b"hello"
+
+
+def test_a_handler_that_does_not_end_in_time_is_a_202_at_once() -> None:
+    driven = tried()
+
+    assert driven.answer(running()) == Now()
+    assert driven.answer(NOON + 2) == Now()
+    driven.answer(NOON + 2)
+
+    assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
+
+
+def test_a_job_that_was_stored_before_its_time_is_waited_for_as_long_as_is_left() -> None:
+    driven = tried()
+
+    assert driven.answer(a_job()) == Now()
+    assert driven.answer(NOON + 0.5) == Wait(a_job(), 1.5)
+    assert driven.answer(succeeded(a_result(201))) is None
+
+    assert (driven.end.status, driven.end.header("AsyncResult")) == (201, "201")
+
+
+@pytest.mark.parametrize(
+    ("exc", "refusal"),
+    [(ShuttingDown(), (503, "shutting-down")), (DOWN, (503, "store-unavailable"))],
+)
+def test_what_can_neither_be_begun_nor_stored_is_refused(
+    exc: Exception, refusal: tuple[int, str]
+) -> None:
+    driven = tried()
+
+    assert driven.answer(exc) is None
+
+    assert code_of(driven.end) == refusal
+
+
+def test_a_request_with_a_key_is_not_tried_but_stored() -> None:
+    driven = Driven(submit(a_submission(2.0, is_tried=True, Idempotency_Key="k")))
+
+    create = driven.answer(CAPTURED)
+    assert isinstance(create, Create)
+    assert driven.answer(create.job.claimed(NOON)) == Wait(create.job.claimed(NOON), 2.0)
+
+
+# --- Idempotency-Key and coalesce ------------------------------------------------------------------------------------
+
+
+def created(mark: Mark | None = None, **headers: Any) -> tuple[Driven, Create]:
+    """Return the flow of a request that may have been made before, as it is when it is to be stored."""
+    driven = Driven(submit(a_submission(mark=mark, **headers)))
+    assert driven.effect == Capture(JOB_ID, needs_digest=True)
+    create = driven.answer(CAPTURED)
+    assert isinstance(create, Create)
+    return driven, create
+
+
+def test_the_first_request_with_a_key_is_answered_as_any_other() -> None:
+    driven, create = created(Idempotency_Key='"k"')
+
+    assert create.job.identity is not None
+    assert create.job.identity.while_unfinished is False
+    driven.answer(create.job.claimed(NOON))
+    driven.answer(NOON)
+
+    assert driven.end.status == 202
+    assert driven.end.header("Idempotent-Replayed") is None
+
+
+OTHER_ID = JOB_ID.replace("0006654e", "0006654d")
+
+
+@pytest.mark.parametrize(
+    ("job", "status"), [(running(id=OTHER_ID), 202), (succeeded(a_result(201), id=OTHER_ID), 201)]
+)
+def test_the_next_one_has_the_job_of_the_first(job: Job, status: int) -> None:
+    driven, _ = created(Idempotency_Key='"k"')
+
+    if driven.answer(job) == Now():
+        driven.answer(NOON)
+
+    assert driven.end.status == status
+    assert driven.end.header("Idempotent-Replayed") == "true"
+    link = driven.end.header("Link")
+    assert link is not None
+    assert OTHER_ID in link
+
+
+def test_a_key_that_cannot_be_read_is_refused_before_anything_is_done() -> None:
+    driven = Driven(submit(a_submission(Idempotency_Key='""')))
+
+    assert driven.effect is None
+    assert code_of(driven.end) == (400, "idempotency-key-invalid")
+
+
+def test_a_key_of_another_request_is_refused() -> None:
+    driven, _ = created(Idempotency_Key="k")
+
+    assert driven.answer(KeyReused(OTHER_ID)) is None
+
+    assert code_of(driven.end) == (422, "idempotency-key-reused")
+    assert OTHER_ID not in str(members(driven.end))
+
+
+def test_identical_requests_share_a_job_if_the_mark_wants_that() -> None:
+    driven, create = created(Mark(coalesce=True))
+
+    assert create.job.identity is not None
+    assert create.job.identity.while_unfinished is True
+    driven.answer(running(id=OTHER_ID))
+    driven.answer(NOON)
+
+    assert members(driven.end)["id"] == OTHER_ID
+    assert driven.end.header("Idempotent-Replayed") is None
+
+
+def test_the_key_of_the_client_counts_more_than_coalesce() -> None:
+    _, create = created(Mark(coalesce=True), Idempotency_Key="k")
+
+    assert create.job.identity is not None
+    assert create.job.identity.while_unfinished is False
+
+
+# --- Callback-URL ----------------------------------------------------------------------------------------------------
+
+HOOKS = url_from("https://hooks.example/")
+assert HOOKS is not None
+ALLOWED = AllowList({HOOKS: ("secret",)})
+
+
+def test_a_callback_is_kept_with_the_job() -> None:
+    asking = a_submission(callbacks=ALLOWED, Callback_URL="https://hooks.example/done")
+
+    create = Driven(submit(asking)).answer(CAPTURED)
+
+    assert isinstance(create, Create)
+    assert create.job.callback == Callback("https://hooks.example/done", SITE.mount_url)
+
+
+def test_a_callback_to_elsewhere_is_refused_before_anything_is_done() -> None:
+    driven = Driven(submit(a_submission(callbacks=ALLOWED, Callback_URL="https://eve.example/")))
+
+    assert driven.effect is None
+    assert code_of(driven.end) == (400, "callback-not-allowed")
+
+
+def test_two_requests_that_differ_in_their_callback_are_not_the_same() -> None:
+    prints = set()
+    for path in ("a", "b"):
+        asking = a_submission(
+            mark=Mark(coalesce=True),
+            callbacks=ALLOWED,
+            Callback_URL=f"https://hooks.example/{path}",
+        )
+        create = Driven(submit(asking)).answer(CAPTURED)
+        assert isinstance(create, Create)
+        assert create.job.identity is not None
+        prints.add(create.job.identity.fingerprint)
+
+    assert len(prints) == 2
 
 
 # --- the mounted routes ----------------------------------------------------------------------------------------------
@@ -241,7 +435,13 @@ def test_an_accept_hook_that_has_nothing_against_it_lets_it_pass() -> None:
 def test_only_what_has_the_shape_of_an_id_is_not_the_applications(
     path: str, found: Target | None
 ) -> None:
-    assert target(path, "/jobs") == found
+    assert target(path, "/jobs", has_list=False) == found
+
+
+def test_the_mount_itself_is_the_list_where_there_is_one() -> None:
+    assert target("/jobs", "/jobs", has_list=True) == Target(None, "")
+    assert target("/jobs/", "/jobs", has_list=True) is None
+    assert target(f"/jobs/{JOB_ID}", "/jobs", has_list=True) == Target(JOB_ID, "")
 
 
 def asked(
@@ -260,7 +460,10 @@ def asked(
     return driven
 
 
-ROUTES = [("", "GET"), ("", "DELETE"), ("result", "GET"), ("cancel", "POST"), ("", "HEAD")]
+ROUTES = [
+    *(("", "GET"), ("", "HEAD"), ("", "DELETE"), ("result", "GET"), ("result", "HEAD")),
+    *(("events", "GET"), ("events", "HEAD"), ("cancel", "POST")),
+]
 
 
 @pytest.mark.parametrize(("resource", "method"), ROUTES)
@@ -295,12 +498,18 @@ def test_a_store_that_is_down_is_503(resource: str, method: str) -> None:
     assert response.header("Retry-After") == "1"
 
 
+@pytest.mark.parametrize(("resource", "method"), ROUTES)
+def test_a_process_that_is_closed_is_503(resource: str, method: str) -> None:
+    assert code_of(asked(resource, method, ShuttingDown()).end) == (503, "shutting-down")
+
+
 @pytest.mark.parametrize(
     ("resource", "method", "allow"),
     [
         ("", "POST", "GET, HEAD, DELETE"),
         ("", "OPTIONS", "GET, HEAD, DELETE"),
         ("result", "DELETE", "GET, HEAD"),
+        ("events", "POST", "GET, HEAD"),
         ("cancel", "GET", "POST"),
     ],
 )
@@ -311,7 +520,7 @@ def test_a_wrong_method_is_405_with_the_right_ones(resource: str, method: str, a
     assert driven.end.header("Allow") == allow
 
 
-@pytest.mark.parametrize("resource", ["x", "result/", "result/x", "cancel/"])
+@pytest.mark.parametrize("resource", ["x", "result/", "result/x", "events/x", "cancel/"])
 def test_an_unknown_resource_is_404(resource: str) -> None:
     driven = Driven(answer(a_visit(), Target(JOB_ID, resource)))
 
@@ -395,20 +604,171 @@ def test_a_job_that_is_purged_while_it_is_waited_for_is_404() -> None:
     assert code_of(driven.end) == (404, "job-not-found")
 
 
+@pytest.mark.parametrize("exc", [ShuttingDown(), DOWN])
+@pytest.mark.parametrize("resource", ["", "result"])
+def test_a_long_poll_that_cannot_go_on_answers_with_the_job_as_it_was(
+    resource: str, exc: Exception
+) -> None:
+    driven = asked(resource, Prefer="wait=5")
+
+    assert driven.answer(exc) == Now()
+    driven.answer(NOON)
+
+    assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
+
+
+# --- events: CONTRACT.md, sections 2 and 4 ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [None, "1", "x"])
+@pytest.mark.parametrize("job", [a_job(), running(), succeeded()])
+def test_events_are_a_stream(job: Job, known: str | None) -> None:
+    headers: dict[str, Any] = {"Last_Event_ID": known} if known else {}
+
+    response = asked("events", job=job, **headers).end
+
+    assert (response.status, response.body) == (200, Events(job, SITE, known))
+    assert response.length is None
+    assert response.headers == (
+        ("Content-Type", "text/event-stream"),
+        ("Cache-Control", "no-store"),
+        ("X-Accel-Buffering", "no"),
+        ("Vary", "Prefer, Accept"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+    )
+
+
+def test_who_has_seen_the_last_event_is_told_not_to_come_back() -> None:
+    assert asked("events", job=succeeded(), Last_Event_ID="3").end == Response(204)
+    assert asked("events", job=running(), Last_Event_ID="2").end.status == 200
+
+
 @pytest.mark.parametrize(
-    ("revision", "job", "is_over"),
+    ("accept", "is_stream"),
     [
-        (None, running(), False),
-        (None, succeeded(), True),
-        (2, running(), False),
-        (1, running(), True),
-        (3, succeeded(), True),
+        ("text/event-stream", True),
+        ("text/event-stream, application/json;q=0.5", True),
+        ("application/json", False),
+        ("*/*", False),
+        ("text/html", False),
+        ("", False),
+        ("application/json, text/event-stream;q=0.5", False),
     ],
 )
-def test_waiting_is_over_when_it_is_finished_or_has_another_revision(
-    revision: int | None, job: Job, is_over: bool
-) -> None:
-    assert Wait(running(), 1, revision).is_over(job) == is_over
+def test_a_monitor_streams_to_whom_prefers_that(accept: str, is_stream: bool) -> None:
+    driven = asked(Accept=accept)
+    if not is_stream:
+        driven.answer(NOON)
+
+    media_type = "text/event-stream" if is_stream else "application/json"
+    assert driven.end.header("Content-Type") == media_type
+    assert driven.end.header("Vary") == "Prefer, Accept"
+
+
+# --- the list: CONTRACT.md, section 4 --------------------------------------------------------------------------------
+
+
+def listed(query: str = "", method: str = "GET", owner: str | None = "ada") -> Driven:
+    """Return the flow of the list."""
+    visit = a_visit(method, owner=owner)
+    request = replace(visit.request, query=query)
+    return Driven(answer(replace(visit, request=request, application="shop"), Target(None, "")))
+
+
+def page_of(*numbers: int) -> tuple[Job, ...]:
+    return tuple(running(id=f"{JOB_ID}{number}", owner="ada") for number in numbers)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_list_has_the_owners_jobs(method: str) -> None:
+    driven = listed(method=method)
+
+    assert driven.effect == List("shop", "ada", None, 21, None)
+    assert driven.answer(page_of(2, 1)) == Now()
+    driven.answer(NOON)
+
+    assert driven.end.status == 200
+    assert [job["id"][-1] for job in members(driven.end)["jobs"]] == ["2", "1"]
+    assert members(driven.end)["links"] == []
+    assert driven.end.header("Link") is None
+    assert driven.end.header("Cache-Control") == "private, no-store"
+
+
+@pytest.mark.parametrize(
+    ("query", "asked_for", "next_query"),
+    [
+        ("limit=2", List("shop", "ada", None, 3, None), f"limit=2&cursor={JOB_ID}2"),
+        (
+            f"status=running&limit=2&cursor={JOB_ID}9",
+            List("shop", "ada", Status.RUNNING, 3, f"{JOB_ID}9"),
+            f"status=running&limit=2&cursor={JOB_ID}2",
+        ),
+    ],
+)
+def test_a_page_leads_to_the_next(query: str, asked_for: List, next_query: str) -> None:
+    driven = listed(query)
+
+    assert driven.effect == asked_for
+    driven.answer(page_of(3, 2, 1))
+    driven.answer(NOON)
+
+    href = f"{SITE.mount_url}?{next_query}"
+    assert len(members(driven.end)["jobs"]) == 2
+    assert members(driven.end)["links"] == [{"rel": "next", "href": href}]
+    assert driven.end.header("Link") == f'<{href}>; rel="next"'
+
+
+def test_what_is_expired_is_not_listed_and_the_next_page_goes_on_behind_it() -> None:
+    gone = succeeded(id=f"{JOB_ID}2", owner="ada")
+    driven = listed("limit=2")
+
+    driven.answer((*page_of(3), gone, *page_of(1)))
+    driven.answer(NOON + 1 + TTL)
+
+    assert [job["id"] for job in members(driven.end)["jobs"]] == [f"{JOB_ID}3"]
+    assert f"cursor={JOB_ID}2" in members(driven.end)["links"][0]["href"]
+
+
+def test_nobody_has_no_jobs() -> None:
+    driven = listed(owner=None)
+
+    assert driven.effect is None
+    assert members(driven.end) == {"jobs": [], "links": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("status=done", "status is one of accepted, running, succeeded, failed, canceled."),
+        ("status=", "status is one of"),
+        *((f"limit={limit}", "limit is a number from 1 to 100.") for limit in BAD_LIMITS),
+        ("cursor=", "cursor is what the link to the next page has"),
+        ("cursor=42", "cursor is what the link to the next page has"),
+    ],
+)
+def test_a_query_that_cannot_be_read_is_400(query: str, detail: str) -> None:
+    for owner in ("ada", None):
+        response = listed(query, owner=owner).end
+
+        assert code_of(response) == (400, "invalid-parameter")
+        assert detail in members(response)["detail"]
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+def test_the_list_is_only_read(method: str) -> None:
+    response = listed(method=method).end
+
+    assert code_of(response) == (405, "method-not-allowed")
+    assert response.header("Allow") == "GET, HEAD"
+
+
+def test_a_store_that_is_down_lists_nothing() -> None:
+    driven = listed()
+
+    driven.answer(DOWN)
+
+    assert code_of(driven.end) == (503, "store-unavailable")
 
 
 # --- the result: CONTRACT.md, section 3 ------------------------------------------------------------------------------
@@ -572,94 +932,3 @@ def test_a_delete_of_something_else_is_412(job: Job, if_match: str) -> None:
     response = asked("", "DELETE", job, If_Match=if_match).end
 
     assert code_of(response) == (412, "precondition-failed")
-
-
-# --- the drivers -----------------------------------------------------------------------------------------------------
-
-
-class Broken(Exception):
-    pass
-
-
-def a_flow(log: list[object]) -> Flow:
-    """Ask twice, survive what goes wrong, and note how it ended."""
-    try:
-        for _ in range(2):
-            try:
-                log.append((yield Now()))
-            except Broken as exc:
-                log.append(exc.args[0])
-        return Response(204)
-    finally:
-        log.append("closed")
-
-
-def performer(*outcomes: Any) -> Callable[[Effect], object]:
-    left = list(outcomes)
-
-    def perform(effect: Effect) -> object:
-        assert effect == Now()
-        outcome = left.pop(0)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    return perform
-
-
-def drive_sync(flow: Flow, perform: Callable[[Effect], object]) -> Response:
-    return drive(flow, perform)
-
-
-def drive_async(flow: Flow, perform: Callable[[Effect], object]) -> Response:
-    async def aperform(effect: Effect) -> object:
-        return perform(effect)
-
-    return anyio.run(adrive, flow, aperform)
-
-
-@pytest.mark.parametrize("run", [drive_sync, drive_async])
-class TestDrivers:
-    def test_they_send_what_was_performed(self, run: Callable[..., Response]) -> None:
-        log: list[object] = []
-
-        assert run(a_flow(log), performer(1, 2)) == Response(204)
-        assert log == [1, 2, "closed"]
-
-    def test_they_throw_what_went_wrong_into_the_flow(self, run: Callable[..., Response]) -> None:
-        log: list[object] = []
-
-        assert run(a_flow(log), performer(Broken("first"), Broken("second"))) == Response(204)
-        assert log == ["first", "second", "closed"]
-
-    @pytest.mark.parametrize("exc", [ValueError("unexpected"), KeyboardInterrupt()])
-    def test_they_let_out_what_the_flow_does_not_know_and_close_it(
-        self, run: Callable[..., Response], exc: BaseException
-    ) -> None:
-        log: list[object] = []
-
-        with pytest.raises(type(exc)):
-            run(a_flow(log), performer(1, exc))
-
-        assert log == [1, "closed"]
-
-    def test_a_flow_may_end_at_once(self, run: Callable[..., Response]) -> None:
-        submission = a_submission(mark=Mark(accept=hook(403)))
-
-        assert run(submit(submission), performer()).status == 403
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_flow_is_closed_when_its_task_is_canceled(backend: str) -> None:
-    log: list[object] = []
-
-    async def perform(_effect: Effect) -> None:
-        await anyio.sleep_forever()
-
-    async def main() -> None:
-        with anyio.move_on_after(0):
-            await adrive(a_flow(log), perform)
-
-    anyio.run(main, backend=backend)
-
-    assert log == ["closed"]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.core.samples import a_request
 from werkzeug.datastructures import Headers
 
-from deferit._core.http import Pairs, Request, Response, StoredBody, first, merged, without
+from deferit._core.body import StoredBody
+from deferit._core.http import Pairs, Request, Response, first, merged, without
 
 TOKENS = st.text("abcXYZ-", min_size=1, max_size=4)
 
@@ -27,9 +28,15 @@ def test_a_request_does_not_show_its_scope() -> None:
 
 
 def test_a_response_survives_pickling() -> None:
-    response = Response(200, (("A", "b"),), StoredBody("job", 1, 2, 3))
+    response = Response(200, (("A", "b"),), StoredBody("job", 1, 0, 3))
 
     assert pickle.loads(pickle.dumps(response)) == response
+
+
+def test_a_response_knows_the_length_of_its_body() -> None:
+    assert Response(204).length == 0
+    assert Response(200, (), b"hello").length == 5
+    assert Response(206, (), StoredBody("job", 1, 2, 9)).length == 7
 
 
 def test_the_first_value_of_a_field_is_found_whatever_its_case() -> None:

@@ -19,6 +19,7 @@ from tests.core.samples import (
     succeeded,
 )
 
+from deferit._core.callback import Callback
 from deferit._core.job import FINISHED, MAX_LOSSES, TRANSITIONS, Failure, Job, Status
 from deferit.exceptions import InvalidTransition, LeaseLost
 
@@ -183,6 +184,39 @@ def test_a_tombstone_keeps_all_but_the_result() -> None:
 
     assert job.stripped().result is None
     assert job.stripped().revision == job.revision
+
+
+CALLBACK = Callback("https://hooks.example/", "https://shop.example/jobs")
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_callback_is_due_as_soon_as_its_job_is_finished(status: Status) -> None:
+    paths: dict[Status, Callable[[Job], Job]] = {
+        Status.ACCEPTED: lambda job: job,
+        Status.RUNNING: lambda job: job.claimed(NOON),
+        Status.SUCCEEDED: lambda job: job.claimed(NOON).ended(NOON + 1, a_result(), None),
+        Status.FAILED: lambda job: job.claimed(NOON).lost(NOON + 1),
+        Status.CANCELED: lambda job: job.canceled(NOON + 1, "never started"),
+    }
+
+    job = paths[status](a_job(callback=CALLBACK))
+
+    assert job.callback_at == (NOON + 1 if job.is_finished else None)
+    assert paths[status](a_job()).callback_at is None
+
+
+@pytest.mark.parametrize(
+    ("job", "now", "is_early"),
+    [
+        (a_job(due_at=NOON + 60), NOON, True),
+        (a_job(due_at=NOON + 60), NOON + 60, False),
+        (a_job(due_at=NOON + 60).claimed(NOON), NOON, False),
+        (a_job(), NOON, False),
+        (a_job(), NOON - 60, False),
+    ],
+)
+def test_a_job_is_early_before_its_window_opens(job: Job, now: float, is_early: bool) -> None:
+    assert job.is_early(now) is is_early
 
 
 def test_a_result_tells_its_media_type() -> None:

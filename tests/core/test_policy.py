@@ -37,6 +37,17 @@ async def aaccept(_request: Request) -> Refusal:
     return None
 
 
+class Nightly:
+    """A window a day."""
+
+    def next_after(self, now: float) -> float:
+        """Return when the next one opens."""
+        return now - now % 86_400 + 86_400
+
+
+NIGHTLY = Nightly()
+
+
 # --- marks -----------------------------------------------------------------------------------------------------------
 
 
@@ -48,6 +59,11 @@ def test_a_mark_is_read_from_keywords() -> None:
     assert mark == Mark(
         methods=frozenset({"POST", "PUT"}), mode=Mode.PREFER, wait=2, accept=accept, name="reports"
     )
+
+
+def test_a_mark_may_have_a_schedule_in_the_other_modes() -> None:
+    for mode in (None, "always", "prefer"):
+        assert mark_from({"schedule": NIGHTLY, "mode": mode}).schedule is NIGHTLY
 
 
 @pytest.mark.parametrize(
@@ -71,8 +87,9 @@ def test_a_mark_is_read_from_keywords() -> None:
         ({"retention": 1e12}, "retention=1000000000000.0 is not a number of seconds"),
         ({"repeatable": "yes"}, "repeatable='yes' is neither True nor False"),
         ({"name": 7}, "name=7 is not a name: write a short text"),
+        ({"schedule": NIGHTLY, "mode": "auto"}, "schedule= and mode='auto' exclude each other"),
         ({"wiat": 2}, "there is no mark 'wiat'; did you mean 'wait'. there are: accept, "),
-        ({"xyz": 2}, "there is no mark 'xyz'; there are: accept, methods, mode, name, "),
+        ({"xyz": 2}, "there is no mark 'xyz'; there are: accept, coalesce, methods, mode, name, "),
     ],
 )
 def test_a_mark_that_cannot_be_used_is_refused_with_a_sentence(
@@ -125,6 +142,8 @@ def test_a_mark_can_be_narrowed_to_methods() -> None:
         (None, Mode.PREFER, Prefer(wait=5), False),
         (Mode.ALWAYS, Mode.PREFER, NOTHING, True),
         (Mode.PREFER, Mode.ALWAYS, NOTHING, False),
+        (None, Mode.AUTO, NOTHING, True),
+        (Mode.AUTO, Mode.PREFER, NOTHING, True),
     ],
 )
 def test_the_mode_decides_and_the_marks_comes_first(
@@ -148,12 +167,24 @@ def test_the_mode_decides_and_the_marks_comes_first(
         (Prefer(respond_async=True, wait=5), None, 5.0),
     ],
 )
+@pytest.mark.parametrize("mode", [Mode.ALWAYS, Mode.AUTO])
 def test_the_client_says_how_long_to_wait_else_the_mark_else_the_option(
-    prefer: Prefer, mark_wait: float | None, wait: float
+    mode: Mode, prefer: Prefer, mark_wait: float | None, wait: float
 ) -> None:
-    found = decide(Mark(wait=mark_wait), Defaults(wait=3.0), "POST", prefer)
+    found = decide(Mark(wait=mark_wait), Defaults(mode, wait=3.0), "POST", prefer)
 
-    assert found == Deferral(wait, prefer)
+    if mode is Mode.ALWAYS:
+        assert found == Deferral(wait if prefer.wait is not None else 0.0, prefer)
+    else:
+        assert found == Deferral(wait, prefer, is_tried=wait > 0)
+
+
+def test_mode_prefer_waits_only_as_long_as_the_client_says() -> None:
+    mark = Mark(mode=Mode.PREFER, wait=2)
+
+    assert decide(mark, Defaults(), "POST", ASYNC) == Deferral(0.0, ASYNC)
+    both = Prefer(respond_async=True, wait=5)
+    assert decide(mark, Defaults(), "POST", both) == Deferral(5.0, both)
 
 
 # --- routes ----------------------------------------------------------------------------------------------------------

@@ -44,6 +44,15 @@ def test_pieces_and_the_last_one_are_the_body_however_it_was_cut(sizes: list[int
     assert result.etag == f'"{digest}"'
 
 
+def test_it_tells_the_fields_as_they_were_sent() -> None:
+    recorder = a_recorder()
+    fields = (("Location", "/x"), ("Connection", "close"))
+
+    recorder.start(201, fields)
+
+    assert recorder.headers == fields
+
+
 def test_it_is_whole_once_it_was_begun_and_ended() -> None:
     recorder = a_recorder()
     steps = [recorder.is_whole]

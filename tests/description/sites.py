@@ -39,7 +39,8 @@ PROBLEM = {
 @contextmanager
 def site(framework: str) -> Iterator[ASGIMiddleware | WSGIMiddleware]:
     """Build an application in its middleware; its jobs are in memory, and all visitors are their owner."""
-    wrap = {"flask": _flask, "starlette": _starlette}[framework]
+    wrap = _flask if framework == "flask" else _starlette
+    middleware: ASGIMiddleware | WSGIMiddleware
     middleware = wrap(store="memory://", owner=lambda _request: OWNER, max_wait=SECONDS)
     try:
         yield middleware

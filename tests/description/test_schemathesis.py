@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
+import schemathesis.hooks
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from tests.description.sites import site
@@ -59,7 +60,7 @@ def middleware(request: pytest.FixtureRequest) -> Iterator[ASGIMiddleware | WSGI
     with site(request.param) as built:
         next_states: dict[str, Iterator[str]] = {}
 
-        def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
+        def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
             job_id = case.path_parameters.get("jobId")
             if isinstance(job_id, str) and is_id(job_id):
                 # The events of a pending job would go on for as long as it is.

@@ -1,4 +1,4 @@
-"""Statements of docs/contract.md that clients rely on: keys, shared jobs, schedules, ranges, lists, events."""
+"""Statements of docs/contract.md that clients rely on: schedules, ranges, lists, events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.core import samples
 from tests.description.sites import Visitor, visitor
 from tests.description.states import FINISHED, PENDING
 from tests.web.clients import BASE
-from tests.web.sites import saying, site
+from tests.web.sites import site
 
 from deferit._core import document
 from deferit._core.commands import Position
@@ -48,97 +48,7 @@ def shop(build: Build) -> Site:
     return build(routes={"POST /plain": {}})
 
 
-# --- Idempotency-Key -------------------------------------------------------------------------------------------------
-
-
-def test_a_key_and_its_request_have_one_job(shop: Site) -> None:
-    first = shop.post("/gated/a", b"order", Idempotency_Key="k-1")
-    again = shop.post("/gated/a", b"order", Idempotency_Key='"k-1"')
-    shop.bench.open("a")
-    shop.end_of(first["Location"])
-    final = shop.post("/gated/a", b"order", Idempotency_Key="k-1")
-
-    assert (first.status, again.status) == (202, 202)
-    assert again["Location"] == first["Location"]
-    assert "Idempotent-Replayed" not in first
-    assert again["Idempotent-Replayed"] == final["Idempotent-Replayed"] == "true"
-    assert final.status == 200
-    assert final["AsyncResult"] == "200"
-    assert final.body == shop.get(first["Location"] + "/result").body
-
-
-@pytest.mark.parametrize("key", ["", '""', '"open', "two words", "k" * 256, '"' + "k" * 256 + '"'])
-def test_a_key_that_cannot_be_read_is_400(shop: Site, key: str) -> None:
-    answer = shop.post("/pages", Idempotency_Key=key)
-
-    assert (answer.status, answer.document["code"]) == (400, "idempotency-key-invalid")
-
-
-@pytest.mark.parametrize("key", ["k", '"two words"', "k" * 255, '"' + "k" * 255 + '"'])
-def test_a_key_of_1_to_255_characters_is_one(shop: Site, key: str) -> None:
-    assert shop.post("/pages", Idempotency_Key=key).status == 202
-
-
-@pytest.mark.parametrize(
-    ("url", "other"),
-    [
-        ("/gated/a", {"Authorization": "Bearer bob"}),
-        ("/gated/a", {"Cookie": "session=bob"}),
-        ("/gated/b", {}),
-    ],
-)
-def test_a_key_belongs_to_who_sends_it_and_to_its_path(
-    shop: Site, url: str, other: dict[str, str]
-) -> None:
-    first = shop.post("/gated/a", Idempotency_Key="k", Authorization="Bearer ann")
-    others = shop.post(url, Idempotency_Key="k", **{"Authorization": "Bearer ann", **other})
-
-    assert others.status == 202
-    assert others["Location"] != first["Location"]
-
-
-@pytest.mark.parametrize(
-    ("url", "body", "content_type"),
-    [
-        ("/gated/a?b", b"order", "text/plain"),
-        ("/gated/a", b"", "text/plain"),
-        ("/gated/a", b"order", "text/csv"),
-    ],
-)
-def test_a_key_of_another_request_is_422(
-    shop: Site, url: str, body: bytes, content_type: str
-) -> None:
-    shop.post("/gated/a", b"order", Idempotency_Key="k", Content_Type="text/plain")
-
-    answer = shop.post(url, body, Idempotency_Key="k", Content_Type=content_type)
-
-    assert (answer.status, answer.document["code"]) == (422, "idempotency-key-reused")
-
-
-def test_a_key_whose_job_has_failed_or_was_canceled_answers_like_any_other(shop: Site) -> None:
-    refused = saying(409, b"no")
-    failed = shop.post("/say", refused, Idempotency_Key="f")
-    canceled = shop.post("/gated/a", Idempotency_Key="c")
-    shop.end_of(failed["Location"])
-    shop.post(canceled["Location"] + "/cancel")
-
-    after_failure = shop.post("/say", refused, Idempotency_Key="f")
-    after_cancel = shop.post("/gated/a", Idempotency_Key="c")
-
-    assert (after_failure.status, after_failure.body) == (409, b"no")
-    assert (after_cancel.status, after_cancel.document["code"]) == (410, "job-canceled")
-
-
-def test_a_key_is_free_when_its_job_has_expired(build: Build) -> None:
-    shop = build(retention=1)
-    first = shop.post("/pages", Idempotency_Key="k")
-    while shop.get(first["Location"], Prefer="wait=1").status != 410:
-        pass
-
-    answer = shop.post("/pages", Idempotency_Key="k")
-
-    assert answer.status == 202
-    assert answer["Location"] != first["Location"]
+# --- submitting -----------------------------------------------------------------------------------------------------
 
 
 def test_refusals_have_an_order(build: Build) -> None:
@@ -152,28 +62,6 @@ def test_refusals_have_an_order(build: Build) -> None:
     ]
 
     assert statuses == [401, 400, 413]
-
-
-# --- marks -----------------------------------------------------------------------------------------------------------
-
-
-def test_identical_requests_in_flight_share_a_job(build: Build) -> None:
-    shop = build(
-        routes={"POST /plain": {"coalesce": True, "schedule": "0 2 * * *"}},
-        owner=lambda request: request.headers.get("X-User"),
-    )
-    first = shop.post("/plain", b"order", X_User="ann")
-
-    same = shop.post("/plain", b"order", X_User="ann")
-    others = [
-        shop.post("/plain?a", b"order", X_User="ann"),
-        shop.post("/plain", b"another", X_User="ann"),
-        shop.post("/plain", b"order", X_User="bob"),
-    ]
-
-    assert same["Location"] == first["Location"]
-    assert "Idempotent-Replayed" not in same
-    assert len({answer["Location"] for answer in (first, *others)}) == 4
 
 
 def test_a_job_waits_for_its_window_and_says_so(build: Build) -> None:

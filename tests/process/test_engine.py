@@ -10,7 +10,7 @@ import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
 from deferit._core.commands import Cancel, Claim, Create, Finish, Get, Position, Release
-from deferit._core.flow import Now, ShuttingDown, Stop, Wait
+from deferit._core.effects import Now, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
 from deferit._engine import Engine, _close_all
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from deferit._core.flow import Effect
+    from deferit._core.effects import Effect
     from deferit._runs import Run
     from deferit.executors.base import Executor
     from deferit.stores.base import Store
@@ -37,10 +37,12 @@ LEASE = 1.0
 class Kit:
     """An engine with its parts."""
 
-    def __init__(self, store: Store | None = None, executor: Executor | None = None) -> None:
+    def __init__(
+        self, store: Store | None = None, executor: Executor | None = None, grace: float = 0.0
+    ) -> None:
         self.store = store or WatchedStore()
         self.handlers = Handlers()
-        options = Options(store=self.store, lease=LEASE, grace=0.0, concurrency=4)
+        options = Options(store=self.store, lease=LEASE, grace=grace, concurrency=4)
         self.engine = Engine(options, executor or ThreadExecutor(), self.handlers)
 
     def create(self, carried: dict[str, Any] | None = None, **changes: Any) -> Create:
@@ -243,33 +245,41 @@ def test_a_store_that_cannot_be_opened_is_tried_again_and_nothing_is_left_of_it(
     kit.engine.close()
 
 
-def test_who_waits_is_let_go_when_it_closes(kit: Kit, backend: str) -> None:
+def test_who_waits_is_let_go_when_it_closes(backend: str) -> None:
+    kit = Kit(grace=PATIENCE)
     _, gate = held(kit)
     job = kit.engine.perform(kit.create())
     assert isinstance(job, Job)
-    found: list[Job] = []
+    let_go: list[Wait] = []
+    waiting = Wait(job, PATIENCE * 10)
 
     def is_watched() -> bool:
-        return len(kit.engine._ledger.signals._watchers.get(job.id, ())) == 2
+        return len(kit.engine._ledger.signals._watches.get(job.id, ())) == 2
 
-    async def wait() -> None:
-        found.append(await kit.engine._await(Wait(job, PATIENCE * 10)))
+    def wait() -> None:
+        with pytest.raises(ShuttingDown):
+            kit.engine.perform(waiting)
+        let_go.append(waiting)
+
+    async def await_() -> None:
+        with pytest.raises(ShuttingDown):
+            await kit.engine.aperform(waiting)
+        let_go.append(waiting)
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(wait)
+            group.start_soon(await_)
             await anyio.to_thread.run_sync(eventually, is_watched)
-            await anyio.to_thread.run_sync(kit.engine.close)
+            group.start_soon(anyio.to_thread.run_sync, kit.engine.close)
+            await anyio.to_thread.run_sync(eventually, lambda: len(let_go) == 2)
+            gate.set()
 
-    thread = threading.Thread(
-        target=lambda: found.append(kit.engine._wait(Wait(job, PATIENCE * 10)))
-    )
+    thread = threading.Thread(target=wait)
     thread.start()
     anyio.run(main, backend=backend)
     thread.join(PATIENCE)
 
-    assert len(found) == 2
-    gate.set()
+    assert status_of(kit, job) is Status.SUCCEEDED
 
 
 def test_a_closed_engine_refuses_new_jobs_and_leaves_nobody_waiting(

@@ -51,7 +51,7 @@ def test_every_option_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert options.owner is None
     assert (options.prefix, options.base_url, options.application) == ("/jobs", None, "default")
     assert (options.concurrency, options.lease, options.grace) == (8, 15.0, 10.0)
-    assert options.defaults == Defaults(Mode.ALWAYS, 0.0, 30.0, 86_400.0)
+    assert options.defaults == Defaults(Mode.ALWAYS, 1.0, 30.0, 86_400.0)
     assert not list(tmp_path.iterdir())
 
 

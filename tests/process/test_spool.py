@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deferit._core.flow import RequestTooLarge
+from deferit._core.effects import RequestTooLarge
 from deferit._core.recorder import PIECE
 from deferit._spool import IN_MEMORY, Spool
 

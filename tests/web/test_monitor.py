@@ -24,7 +24,7 @@ GUARDED = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 ALWAYS = {"id", "status", "done", "created", "updated", "monitorUrl", "resultUrl"}
-PENDING = ALWAYS | {"retryAfter", "cancelUrl"}
+PENDING = ALWAYS | {"retryAfter", "cancelUrl", "eventsUrl"}
 RUNNING = PENDING | {"started", "attempt"}
 FINISHED = ALWAYS | {"started", "attempt", "finished", "expires"}
 RESULT = {"resultStatus", "resultType", "resultLength"}
@@ -77,9 +77,10 @@ def test_a_running_job(shared: Site) -> None:
         "location": monitor,
         "retry-after": str(document["retryAfter"]),
         "etag": answer["ETag"],
-        "link": f'<{monitor}>; rel="monitor"',
+        "link": f'<{monitor}>; rel="monitor", '
+        f'<{monitor}/events>; rel="monitor"; type="text/event-stream"',
         "cache-control": "private, no-cache",
-        "vary": "Prefer",
+        "vary": "Prefer, Accept",
         **GUARDED,
     }
     assert answer["ETag"].startswith('W/"')
@@ -88,6 +89,7 @@ def test_a_running_job(shared: Site) -> None:
     assert document["monitorUrl"] == monitor
     assert document["resultUrl"] == monitor + "/result"
     assert document["cancelUrl"] == monitor + "/cancel"
+    assert document["eventsUrl"] == monitor + "/events"
     assert 1 <= document["retryAfter"] <= 30
     assert time_of(document["created"]) <= time_of(document["started"])
     assert time_of(document["started"]) <= time_of(document["updated"])
@@ -107,7 +109,7 @@ def test_a_succeeded_job(shared: Site) -> None:
         "link": f'<{monitor}>; rel="monitor"',
         "sunset": answer["Sunset"],
         "cache-control": "private, no-cache",
-        "vary": "Prefer",
+        "vary": "Prefer, Accept",
         **GUARDED,
     }
     assert re.fullmatch(r'"[^"]+"', answer["ETag"])
@@ -309,6 +311,7 @@ def test_an_unknown_route_behind_an_id_is_404(shared: Site, rest: str) -> None:
         ("", "POST", {"GET", "HEAD", "DELETE"}),
         ("", "OPTIONS", {"GET", "HEAD", "DELETE"}),
         ("/result", "DELETE", {"GET", "HEAD"}),
+        ("/events", "POST", {"GET", "HEAD"}),
         ("/cancel", "GET", {"POST"}),
     ],
 )

@@ -27,12 +27,18 @@ UNASKED = {"date", "server", "x-tag"}
 
 EXPOSED = {
     *("Location", "Content-Location", "Operation-Location", "Link", "Retry-After"),
-    *("Preference-Applied", "ETag", "AsyncResult", "Sunset"),
+    *("Preference-Applied", "ETag", "AsyncResult", "Sunset", "Idempotent-Replayed"),
 }
 
 
 def members(value: str) -> set[str]:
     return {member.strip() for member in value.split(",")}
+
+
+def links(monitor: str) -> str:
+    return (
+        f'<{monitor}>; rel="monitor", <{monitor}/events>; rel="monitor"; type="text/event-stream"'
+    )
 
 
 # --- the 202 ---------------------------------------------------------------------------------------------------------
@@ -50,7 +56,7 @@ def test_the_202_has_exactly_the_fields_of_the_contract(shared: Site) -> None:
         "location": monitor,
         "content-location": monitor,
         "operation-location": monitor,
-        "link": f'<{monitor}>; rel="monitor"',
+        "link": links(monitor),
         "retry-after": "1",
         "vary": "Prefer",
         "cache-control": "no-store",
@@ -243,7 +249,14 @@ def test_a_client_that_waits_gets_the_final_response_itself(shared: Site) -> Non
 def test_a_mark_that_waits_answers_with_the_final_response(shared: Site) -> None:
     answer = shared.post("/patient", saying(201, b"done"))
 
-    assert (answer.status, answer.body, answer["AsyncResult"]) == (201, b"done", "201")
+    assert (answer.status, answer.body) == (201, b"done")
+
+
+def test_the_wait_of_a_mark_or_an_option_keeps_nobody_waiting_in_mode_always(build: Build) -> None:
+    site = build(wait=20)
+
+    for path in ("/gated/a", "/impatient"):
+        assert site.post(path, saying(201)).status == 202
 
 
 def test_respond_async_is_not_kept_waiting_by_a_mark(shared: Site) -> None:

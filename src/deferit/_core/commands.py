@@ -12,6 +12,9 @@ from typing import TypeAlias
 from deferit._core.job import FINISHED, TOMBSTONE, Failure, Job, Result, Status
 from deferit.exceptions import KeyReused
 
+MOST_AHEAD = 1_000
+"""Waiting jobs that are counted for a client; a position behind more of them is not told."""
+
 ORPHANED = 3600.0
 """Seconds after which pieces of a body are given up if their job was never created."""
 
@@ -237,9 +240,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Count the jobs of the same application that are due before this one."""
+    """Count the jobs of the same application that are due before this one, as far as ``most``.
+
+    Counting takes a store longer the more there are; beyond some length nobody needs to know.
+    """
 
     job: Job
+    most: int = MOST_AHEAD
 
 
 @dataclass(frozen=True, slots=True)

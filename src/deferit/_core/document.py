@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.http import (
-    http_date,
-    parse_date,
-    parse_etags,
-    parse_if_range_header,
-    parse_range_header,
-)
+from werkzeug.http import http_date, parse_date, parse_etags
 
 from deferit._core.body import StoredBody
+from deferit._core.commands import MOST_AHEAD
 from deferit._core.estimate import estimate
 from deferit._core.http import NEVER_REPLAYED, Pairs, Response, first, merged, without
 from deferit._core.job import Job, Status
@@ -152,8 +148,8 @@ def retry_after(job: Job, now: float) -> int:
     Half of what the estimate says is left; when the window opens, for a job that waits for one; with nothing to go by
     1, 1, 2, 4 … 30 by the job's age.
     """
-    if job.status is Status.ACCEPTED and job.due_at > now:
-        return max(1, math.ceil(job.due_at - now))
+    if job.is_early(now):
+        return math.ceil(job.due_at - now)
     expected = estimate(job, now)
     if expected is not None:
         return min(LONGEST_RETRY, max(1, int((expected.median - now) / 2)))
@@ -191,7 +187,7 @@ def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str
         "cancelUrl": site.cancel(job.id),
         "eventsUrl": site.events(job.id),
     }
-    if job.status is Status.ACCEPTED and position is not None:
+    if job.status is Status.ACCEPTED and position is not None and position < MOST_AHEAD:
         members["queuePosition"] = position
     expected = estimate(job, now)
     if expected is not None:
@@ -378,38 +374,46 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
     if 200 <= status < 300 and is_known(job.result.etag, request.headers.get("If-None-Match")):  # noqa: PLR2004
         return Response(304, without(headers, frozenset({"content-type", "location"})))
     whole = Response(status, headers, _body(job))
-    if job.result.status != OK or request.method != "GET":
-        return whole
-    return ranged(whole, request.headers, job.result.etag)
+    return ranged(whole, request, job.result.etag) if job.result.status == OK else whole
 
 
-def ranged(whole: Response, asked: Headers, tag: str) -> Response:
+def ranged(whole: Response, request: Request, tag: str) -> Response:
     """Return the single range that is asked for of a 200, or the whole (RFC 9110 §14)."""
     headers = (*without(whole.headers, frozenset({"accept-ranges"})), ("Accept-Ranges", "bytes"))
-    wanted = parse_range_header(asked.get("Range"))
-    condition = parse_if_range_header(asked.get("If-Range"))
-    is_other = bool(asked.get("If-Range")) and condition.etag != tag.strip('"')
-    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1 or is_other:
+    length = whole.length or 0
+    wanted = _span(request.headers.get("Range", ""), length)
+    if wanted is None or request.method != "GET" or not _is_same(request, tag):
         return Response(whole.status, headers, whole.body)
-    span = _span(wanted.ranges[0], whole.length or 0)
-    if span is None:
-        unmet = problem("range-not-satisfiable", length=whole.length)
-        return Response(
-            416, (*unmet.headers, ("Content-Range", f"bytes */{whole.length}")), unmet.body
-        )
-    content_range = ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{whole.length}")
-    return Response(206, (*headers, content_range), _part(whole.body, *span))
+    start, stop = wanted
+    if start >= stop:
+        unmet = problem("range-not-satisfiable", length=length)
+        return Response(416, (*unmet.headers, ("Content-Range", f"bytes */{length}")), unmet.body)
+    content_range = ("Content-Range", f"bytes {start}-{stop - 1}/{length}")
+    return Response(206, (*headers, content_range), _part(whole.body, start, stop))
 
 
-def _span(wanted: tuple[int, int | None], length: int) -> tuple[int, int] | None:
-    """Return start and stop of a range; None: it cannot be satisfied.
+def _span(asked: str, length: int) -> tuple[int, int] | None:
+    """Return start and stop of the one range of bytes that is asked for, nothing between them if it lies outside.
 
     "If the selected representation is shorter than the specified suffix-length, the entire representation is used"
-    (RFC 9110 §14.1.2).
+    (RFC 9110 §14.1.2). None: it is something else, and to be ignored.
     """
-    start, stop = wanted
-    start = max(0, start + length) if start < 0 else start
-    return (start, min(length, length if stop is None else stop)) if start < length else None
+    found = _RANGE.fullmatch(asked.strip())
+    first, last = found.groups() if found else ("", "")
+    if not first:
+        return (max(0, length - int(last)), length) if last else None
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(length, int(last) + 1) if last else length
+
+
+_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
+
+
+def _is_same(request: Request, tag: str) -> bool:
+    """Whether the range is of what the client has the rest of (strong comparison, RFC 9110 §13.1.5)."""
+    condition = request.headers.get("If-Range")
+    return condition is None or (condition.strip() == tag and not tag.startswith("W/"))
 
 
 def _part(body: bytes | Body, start: int, stop: int) -> bytes | Body:

@@ -140,8 +140,13 @@ def parts(body: bytes | Body, perform: Callable[[Effect], object]) -> Iterator[b
             if isinstance(step, bytes):
                 yield step
                 step = next(steps, None)
+                continue
+            try:
+                done = perform(step)
+            except Exception as exc:  # noqa: BLE001  the body decides what it can end with
+                step = _thrown(steps, exc)
             else:
-                step = _sent(steps, perform(step))
+                step = _sent(steps, done)
 
 
 async def aparts(
@@ -157,12 +162,24 @@ async def aparts(
             if isinstance(step, bytes):
                 yield step
                 step = next(steps, None)
+                continue
+            try:
+                done = await perform(step)
+            except Exception as exc:  # noqa: BLE001  the body decides what it can end with
+                step = _thrown(steps, exc)
             else:
-                step = _sent(steps, await perform(step))
+                step = _sent(steps, done)
 
 
 def _sent(steps: Generator[Effect | bytes, Any, None], answer: object) -> Effect | bytes | None:
     try:
         return steps.send(answer)
+    except StopIteration:
+        return None
+
+
+def _thrown(steps: Generator[Effect | bytes, Any, None], exc: Exception) -> Effect | bytes | None:
+    try:
+        return steps.throw(exc)
     except StopIteration:
         return None

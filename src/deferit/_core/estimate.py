@@ -19,6 +19,9 @@ class Estimate:
     latest: float
 
 
+FARTHEST = 100 * 365 * 86_400.0
+"""A hundred years in seconds: a rest that is longer comes of a clock that was set while the job ran."""
+
 CAUTION = 2.0
 """How many times longer than a steady handler the rest may take: handlers are not steady."""
 
@@ -29,10 +32,11 @@ def estimate(job: Job, now: float) -> Estimate | None:
     A job that waits for its window is finished no earlier than it opens; one that reports its progress is taken to go
     on as it did so far.
     """
-    if job.status is Status.ACCEPTED and job.due_at > now:
+    if job.is_early(now):
         return Estimate(job.due_at, job.due_at)
     if job.status is not Status.RUNNING or not job.progress or job.started_at is None:
         return None
     rest = (job.updated_at - job.started_at) * (100 - job.progress) / job.progress
+    rest = min(FARTHEST, rest)
     median = max(now, job.updated_at + rest)
     return Estimate(median, max(median, job.updated_at + rest * CAUTION))

@@ -356,10 +356,10 @@ def list_jobs(visit: Visit) -> Flow:
         return document.jobs((), visit.site, 0.0, [])
     found: tuple[Job, ...] = yield List(visit.application, visit.owner, status, limit + 1, cursor)
     now: float = yield Now()
-    page = found[:limit]
+    page = [job for job in found[:limit] if not job.is_expired(now)]
     links = []
     if len(found) > limit:
-        query = {"status": status and status.value, "limit": limit, "cursor": page[-1].id}
+        query = {"status": status and status.value, "limit": limit, "cursor": found[limit - 1].id}
         given = urlencode({name: value for name, value in query.items() if value})
         links.append(("next", f"{visit.site.mount_url}?{given}"))
     return document.jobs(page, visit.site, now, links)

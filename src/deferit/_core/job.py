@@ -124,6 +124,10 @@ class Job:
         """Whether nothing can follow."""
         return self.status in FINISHED
 
+    def is_early(self, now: float) -> bool:
+        """Whether it waits for a window that is still to open; never without one, even if a clock was set back."""
+        return self.status is Status.ACCEPTED and self.due_at > max(now, self.created_at)
+
     def is_expired(self, now: float) -> bool:
         """Whether its time to live has run out; never while it is not finished."""
         return self.expires_at is not None and self.expires_at <= now

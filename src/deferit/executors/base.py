@@ -39,6 +39,9 @@ class Executor(ABC):
         """Be told of the server's event loop, for as long as its lifespan lasts; most executors need not know."""
         yield
 
+    async def aprepare(self, backend: str) -> None:  # noqa: B027  most are always ready
+        """Get ready for work from an event loop of a kind, before any is promised, so that `submit` need not wait."""
+
     @abstractmethod
     def submit(self, work: Work) -> None:
         """Have work done soon, and return at once; from any thread."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from deferit._loops import Loop, current_loop
 from deferit._signals import AsyncSignal
@@ -49,6 +50,10 @@ class EventLoopExecutor(Executor):
             finally:
                 self._served = None
                 group.cancel_scope.cancel()
+
+    async def aprepare(self, backend: str) -> None:
+        if self._served is None and (os.getpid(), backend) not in self._private:
+            await anyio.to_thread.run_sync(self._private_host, backend)
 
     def submit(self, work: Work) -> None:
         host = self._served or self._private_host(work.backend)

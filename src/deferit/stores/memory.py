@@ -302,7 +302,8 @@ class MemoryStore(Store):
                     return self._load(query)
                 case Position():
                     waiting = self._agendas[Status.ACCEPTED, query.job.application]
-                    return bisect_left(waiting, (query.job.due_at, query.job.id))
+                    ahead = bisect_left(waiting, (query.job.due_at, query.job.id))
+                    return min(ahead, query.most)
                 case List():
                     return self._list(query)
                 case Changes():

@@ -114,7 +114,7 @@ class SQLiteStore(Store):
                 case Load():
                     return _load(connection, query)
                 case Position():
-                    return _position(connection, query.job)
+                    return _position(connection, query)
                 case List():
                     return _list(connection, query)
                 case Changes():
@@ -360,8 +360,10 @@ def _load(connection: sqlite3.Connection, query: Load) -> bytes:
     return bytes(row[0])
 
 
-def _position(connection: sqlite3.Connection, job: Job) -> int:
-    (count,) = connection.execute(_POSITION, (job.application, job.due_at, job.id)).fetchone()
+def _position(connection: sqlite3.Connection, query: Position) -> int:
+    job = query.job
+    ahead = (job.application, job.due_at, job.id, query.most)
+    (count,) = connection.execute(_POSITION, ahead).fetchone()
     return int(count)
 
 
@@ -422,8 +424,10 @@ _LIST = """
     ORDER BY id DESC LIMIT ?5
 """
 _POSITION = """
-    SELECT count(*) FROM jobs
-    WHERE status = 'accepted' AND application = ? AND (wake_at, id) < (?, ?)
+    SELECT count(*) FROM (
+        SELECT 1 FROM jobs
+        WHERE status = 'accepted' AND application = ? AND (wake_at, id) < (?, ?) LIMIT ?
+    )
 """
 
 _APPEND = "INSERT OR REPLACE INTO pieces (job_id, attempt, position, data) VALUES (?, ?, ?, ?)"

@@ -88,7 +88,8 @@ def _special(app: flask.Flask) -> None:
     for path, view, methods in (
         ("/facts/<path:name>", deferred(mode="prefer")(facts), METHODS),
         ("/say", deferred(say), METHODS),
-        ("/patient", deferred(wait=shared.PATIENCE)(say), ["POST"]),
+        ("/patient", deferred(mode="auto", wait=shared.PATIENCE)(say), ["POST"]),
+        ("/impatient", deferred(wait=shared.PATIENCE)(say), ["POST"]),
         ("/preferring", deferred(mode="prefer")(say), ["POST"]),
         ("/narrow", deferred(methods="PUT")(say), ["POST", "PUT"]),
         ("/brief", deferred(retention=0)(say), ["POST"]),

@@ -98,7 +98,8 @@ def special(bench: Bench) -> list[BaseRoute]:
     return [
         Route("/facts/{name:path}", deferred(mode="prefer")(facts), methods=methods),
         Route("/say", deferred(say), methods=methods),
-        Route("/patient", deferred(wait=shared.PATIENCE)(say), methods=["POST"]),
+        Route("/patient", deferred(mode="auto", wait=shared.PATIENCE)(say), methods=["POST"]),
+        Route("/impatient", deferred(wait=shared.PATIENCE)(say), methods=["POST"]),
         Route("/preferring", deferred(mode="prefer")(say), methods=["POST"]),
         Route("/narrow", deferred(methods="PUT")(say), methods=["POST", "PUT"]),
         Route("/brief", deferred(retention=0)(say), methods=["POST"]),

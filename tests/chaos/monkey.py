@@ -1,0 +1,168 @@
+"""Kills workers of real servers at random points, and proves that no job is lost, stuck or run twice.
+
+Needs Linux. Run as ``python -m tests.chaos.monkey --kills 200 --seed 1``; it ends by itself, prints what it saw, and
+ends with exit code 1 if there was a violation of what is promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.chaos.book import Book
+from tests.chaos.clients import Client
+from tests.chaos.herd import KINDS, LEASE, Blow, Monkey, herd, plan, store_of
+from tests.chaos.judge import Judge
+from tests.chaos.watch import Watch, unfinished
+from tests.servers.harness import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.chaos.herd import Herd
+    from tests.servers.harness import Kind
+
+CLIENTS = 4
+PAUSE = 0.05
+"""Seconds after which a client makes its next request at the earliest, so that two cores are not busy with clients."""
+TAKEOVER = 5.0
+"""Seconds after which, beyond its lease, the contract promises that a lost job was taken over, or failed."""
+SETTLING = 60.0
+"""Seconds in which all must be finished after the last blow; what was lost ten times takes the longest."""
+
+
+@dataclass
+class Report:
+    """What was seen in one run."""
+
+    kind: Kind
+    seed: int
+    seconds: float
+    blows: dict[str, int]
+    figures: dict[str, float]
+    violations: list[str]
+
+    def __str__(self) -> str:
+        facts: dict[str, float] = {**self.blows, **self.figures, "violations": len(self.violations)}
+        lines = [f"{self.kind}, seed {self.seed}, {self.seconds:.0f} s"]
+        lines += [f"  {value:>9,.4g}  {name}" for name, value in facts.items()]
+        return "\n".join([*lines, *(f"  VIOLATION: {text}" for text in self.violations)])
+
+
+def run(kind: Kind, kills: int, seed: int, folder: Path, say: Callable[[str], object]) -> Report:
+    """Run one server under attack in a folder, and return what was seen."""
+    began = time.monotonic()
+    chance = random.Random(f"{seed} {kind}")
+    blows = plan(kills, chance)
+    book = Book()
+    with herd(kind, folder) as server:
+        monkey = Monkey(server, chance)
+        watch = _attack(monkey, server, book, blows, chance, say)
+        judge = Judge(book, folder, monkey.struck)
+        with server.client() as client:
+            judge.ask(client)
+    judge.audit()
+    judge.inspect(store_of(folder))
+    return Report(
+        kind=kind,
+        seed=seed,
+        seconds=time.monotonic() - began,
+        blows={str(blow): blows.count(blow) for blow in Blow},
+        figures=_figures(book, watch, judge),
+        violations=book.violations,
+    )
+
+
+def _attack(
+    monkey: Monkey,
+    server: Herd,
+    book: Book,
+    blows: Sequence[Blow],
+    chance: random.Random,
+    say: Callable[[str], object],
+) -> Watch:
+    """Strike again and again while clients are at it; return when all jobs are finished."""
+    with ExitStack() as stack:
+        watch = Watch(store_of(server.folder))
+        stack.callback(watch.stop)
+        with ExitStack() as clients:
+            for number in range(CLIENTS):
+                seed = f"{chance.random()} {number}"
+                clients.callback(Client(server.url, book, f"c{number}", seed, PAUSE).stop)
+            for number, blow in enumerate(blows, 1):
+                _await_work(book)
+                monkey.pause(time.sleep)
+                monkey.strike(blow)
+                if number % 10 == 0:
+                    say(f"{server.kind}: {number} of {len(blows)} blows, {book.counts['202']} 202s")
+        _settle(store_of(server.folder), book)
+    if watch.longest_overrun > LEASE + TAKEOVER:
+        book.violation(f"a job ran on for {watch.longest_overrun:.1f} s past its lease")
+    return watch
+
+
+def _await_work(book: Book) -> None:
+    """Return when something was accepted since the last blow: to beat what is down proves nothing."""
+    before = book.counts["202"]
+    until(lambda: book.counts["202"] > before, "a job to be accepted between two blows")
+
+
+def _settle(store: Path, book: Book) -> None:
+    """Return when all jobs are finished, whether a client knows of them or not."""
+    try:
+        until(lambda: unfinished(store) == 0, "all jobs to be finished", within=SETTLING)
+    except AssertionError:
+        book.violation(f"{unfinished(store)} jobs are not finished after {SETTLING} s of peace")
+
+
+def _figures(book: Book, watch: Watch, judge: Judge) -> dict[str, float]:
+    lost = sum("accepted job" in text for text in book.violations)
+    twice = sum("ran twice" in text for text in book.violations)
+    return {
+        "submissions": len(book.submissions),
+        "jobs accepted (told to a client)": len(book.accepted),
+        **judge.figures,
+        **{f"ended: {end}": count for end, count in sorted(judge.ends.items())},
+        **dict(sorted(book.counts.items())),
+        "most jobs unfinished at a time": watch.most_unfinished,
+        "looks into the store": watch.samples,
+        "longest `running` past its lease, s": watch.longest_overrun,
+        "lost": lost,
+        "run twice": twice,
+    }
+
+
+def main() -> int:
+    """Attack each kind of server; return the exit code."""
+    options = _options()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    failed = False
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory(prefix="deferit-chaos-") as folder:
+            report = run(kind, -(-options.kills // len(KINDS)), seed, Path(folder), _say)
+        _say(str(report))
+        failed |= bool(report.violations)
+    _say("FAILED" if failed else "nothing was lost, stuck, or run twice that must not")
+    return int(failed)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200, help="in all, shared by the servers")
+    parser.add_argument("--seed", type=int, help="of the plan and the clients (default: random)")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  it is a command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

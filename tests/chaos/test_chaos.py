@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.chaos.herd import KINDS
+from tests.chaos.monkey import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.harness import Kind
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(sys.platform != "linux", reason="finds the workers of a server in /proc"),
+]
+
+KILLS = 12
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_nothing_is_lost_stuck_or_run_twice_while_workers_are_killed(
+    kind: Kind, tmp_path: Path
+) -> None:
+    report = run(kind, KILLS, seed=202, folder=tmp_path, say=print)
+
+    print(report)  # noqa: T201  its figures, and where to look if it fails
+    assert report.violations == []
+    assert report.figures["jobs accepted (told to a client)"] >= KILLS
