@@ -117,7 +117,9 @@ class ASGIMiddleware(Middleware):
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
-        engine = self.engine  # the same to the end: after a close it refuses, where a new one would begin to wait
+        engine = (
+            self.engine
+        )  # the same to the end: after a close it refuses, where a new one would begin to wait
 
         async def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):

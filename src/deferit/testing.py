@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -40,6 +41,7 @@ from deferit._core.commands import (
     Create,
     Finish,
     Get,
+    List,
     Load,
     Position,
     Purge,
@@ -49,9 +51,10 @@ from deferit._core.commands import (
     SettleCallback,
     Sweep,
 )
+from deferit._core.idempotency import Identity
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import TOMBSTONE, Failure, Job, Result, Status
-from deferit.exceptions import JobExists, JobNotFound, LeaseLost
+from deferit.exceptions import JobExists, JobNotFound, KeyReused, LeaseLost
 from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ LEASE = NOON + 15
 TTL = 3600.0
 REQUEST = b"a captured request"
 CALLBACK = Callback("https://hooks.example.com/", "https://shop.example.com/jobs")
+SAME = Identity("a key", "a fingerprint")
 LONG = bytes(range(256)) * 1024
 """A quarter of a megabyte."""
 
@@ -835,6 +839,91 @@ class StoreContract:
 
     # --- other queries ---
 
+    # --- requests that are one and the same --------------------------------------------------------------------------
+
+    def test_the_same_request_finds_the_job_that_it_made_before(self, store: Store) -> None:
+        first = waiting(store, 1, identity=SAME)
+
+        again = ask(store, Create(a_job(2, identity=SAME), REQUEST))
+
+        assert again == first
+        assert is_gone(store, Get(a_job(2).id))
+
+    @pytest.mark.parametrize("make", [running, finished])
+    def test_it_finds_the_job_as_it_is_now(self, store: Store, make: Any) -> None:
+        first = make(store, 1, identity=SAME)
+
+        assert ask(store, Create(a_job(2, identity=SAME), REQUEST)) == first
+
+    def test_two_of_them_in_one_batch_are_one_job(self, store: Store) -> None:
+        creates = [Create(a_job(number, identity=SAME), REQUEST) for number in (1, 2)]
+
+        first, second = store.execute(creates)
+
+        assert first == second == a_job(1, identity=SAME)
+
+    def test_another_request_with_the_same_key_is_refused(self, store: Store) -> None:
+        first = waiting(store, 1, identity=SAME)
+        other = replace(SAME, fingerprint="another")
+
+        with pytest.raises(KeyReused) as refusal:
+            ask(store, Create(a_job(2, identity=other), REQUEST))
+
+        assert refusal.value.args == (first.id,)
+        assert is_gone(store, Get(a_job(2).id))
+
+    def test_a_key_is_free_when_its_job_has_expired(self, store: Store) -> None:
+        finished(store, 1, identity=SAME)
+        later = a_job(2, identity=SAME, created_at=NOON + TTL)
+
+        assert ask(store, Create(later, REQUEST)) == later
+        assert ask(store, Create(a_job(3, identity=SAME), REQUEST)) == later
+
+    def test_a_key_is_free_when_its_job_was_purged(self, store: Store) -> None:
+        first = finished(store, 1, identity=SAME)
+        ask(store, Purge(first.id, first.revision))
+
+        assert waiting(store, 2, identity=SAME) == a_job(2, identity=SAME)
+
+    def test_a_key_for_the_time_of_the_work_is_free_after_it(self, store: Store) -> None:
+        brief = replace(SAME, while_unfinished=True)
+        first = running(store, 1, identity=brief)
+        assert ask(store, Create(a_job(2, identity=brief), REQUEST)) == first
+
+        finish(store, first, b"")
+
+        assert waiting(store, 2, identity=brief) == a_job(2, identity=brief)
+
+    # --- lists -------------------------------------------------------------------------------------------------------
+
+    def test_a_list_has_the_owners_jobs_newest_first(self, store: Store) -> None:
+        mine = [waiting(store, number) for number in (1, 2, 3)]
+        waiting(store, 4, owner="bob")
+        waiting(store, 5, owner=None)
+        waiting(store, 6, application="another")
+
+        assert store.read(List("shop", "ada", None, 9, None)) == tuple(reversed(mine))
+
+    def test_a_list_goes_on_behind_a_job_though_others_are_added(self, store: Store) -> None:
+        first, second, third = (waiting(store, number) for number in (1, 2, 3))
+        page = store.read(List("shop", "ada", None, 2, None))
+        waiting(store, 4)
+
+        rest = store.read(List("shop", "ada", None, 2, second.id))
+
+        assert page == (third, second)
+        assert rest == (first,)
+
+    def test_a_list_may_be_of_one_status(self, store: Store) -> None:
+        waiting(store, 1)
+        done = finished(store, 2)
+        begun = running(store, 3)
+
+        assert store.read(List("shop", "ada", Status.SUCCEEDED, 9, None)) == (done,)
+        assert store.read(List("shop", "ada", Status.RUNNING, 9, None)) == (begun,)
+
+    # --- positions, changes ------------------------------------------------------------------------------------------
+
     def test_a_position_counts_the_jobs_due_before(self, store: Store) -> None:
         first = waiting(store, 3, due_at=NOON - 9)
         second, third = waiting(store, 1), waiting(store, 2)
@@ -970,6 +1059,12 @@ ATTEMPTS = st.sampled_from([0, 0, 0, 0, 1, -1])
 BODIES = st.sampled_from([b"", b"hello", LONG])
 SPANS = st.sampled_from([0.0, 1.0, 20.0, 4000.0, 90_000.0])
 LIMITS = st.sampled_from([1, 2, 200])
+IDENTITIES = [
+    None,
+    SAME,
+    replace(SAME, fingerprint="another"),
+    replace(SAME, while_unfinished=True),
+]
 
 
 class StoreComparison(RuleBasedStateMachine):
@@ -1012,6 +1107,7 @@ class StoreComparison(RuleBasedStateMachine):
         ttl=SPANS,
         repeatable=st.booleans(),
         callback=st.sampled_from([None, CALLBACK]),
+        identity=st.sampled_from(IDENTITIES),
         at_once=st.booleans(),
         request=BODIES,
     )
@@ -1100,6 +1196,8 @@ class StoreComparison(RuleBasedStateMachine):
         assert changed[0] == changed[1], batch
 
     def _queries(self) -> Iterator[Query]:
+        yield List("shop", "ada", None, 3, None)
+        yield List("shop", "ada", Status.ACCEPTED, 9, a_job(3).id)
         for number in range(5):
             job = self._known(number)
             yield Get(a_job(number).id)

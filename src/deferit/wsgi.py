@@ -104,7 +104,9 @@ class WSGIMiddleware(Middleware):
 
     def _submit(self, submission: Submission, passage: _WSGIPassage) -> Iterable[bytes]:
         """Have a request become a job, and answer."""
-        engine = self.engine  # the same to the end: after a close it refuses, where a new one would begin to wait
+        engine = (
+            self.engine
+        )  # the same to the end: after a close it refuses, where a new one would begin to wait
 
         def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 VARIANTS: tuple[tuple[Framework, Backend, str], ...] = (
     ("starlette", "asyncio", "memory"),
     ("starlette", "trio", "sqlite"),
-    ("fastapi", "asyncio", "memory"),
     ("fastapi", "asyncio", "sqlite"),
     ("flask", "asyncio", "memory"),
     ("flask", "asyncio", "sqlite"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
+import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.contract.apps import fastapi_app, flask_app, starlette_app
 from tests.contract.clients import Answer, ASGIExchange, Asked, Exchange, WSGIExchange
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from deferit.stores.base import Store
 
 BASE = "http://testserver"
+
+few = pytest.mark.parametrize(
+    "variant", [("fastapi", "asyncio", "memory"), ("flask", "asyncio", "sqlite")], ids="-".join
+)
+"""For long tables, whose rows differ in the core: one site of each web interface, one of each store."""
 
 Framework: TypeAlias = Literal["starlette", "fastapi", "flask"]
 Backend: TypeAlias = Literal["asyncio", "trio"]

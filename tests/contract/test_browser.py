@@ -85,7 +85,7 @@ class Elsewhere(ThreadingHTTPServer):
 
 
 class Page(BaseHTTPRequestHandler):
-    server: Elsewhere
+    server: Elsewhere  # pyright: ignore[reportIncompatibleVariableOverride]  the one it is made for
 
     def do_GET(self) -> None:
         self._answer(200, self.server.page if self.path == "/" else b"")
@@ -95,7 +95,7 @@ class Page(BaseHTTPRequestHandler):
         self.server.found.put(json.loads(self.rfile.read(length)))
         self._answer(200, b"")
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as http.server calls it
         """Say nothing."""
 
     def _answer(self, status: int, body: bytes) -> None:

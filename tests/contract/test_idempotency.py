@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.stage import Said
+from tests.contract.support import few
 from tests.servers.harness import until
 from werkzeug.datastructures import Headers
 
@@ -97,6 +98,7 @@ def test_any_token_is_the_key_that_it_is_as_a_string(text: str) -> None:
     assert read(text) == read(f'"{text}"') == text
 
 
+@few
 @pytest.mark.parametrize("line", ["", '"open', "a b", 256 * "k"])
 def test_a_malformed_key_is_refused_and_makes_no_job(shop: Site, line: str) -> None:
     answer = shop.post("/always/echo", Idempotency_Key=line)
@@ -408,6 +410,7 @@ def test_after_a_cancel_an_identical_request_is_a_new_job(shop: Site) -> None:
     assert shop.defer("/shared/slow", b"x") != first
 
 
+@few
 @pytest.mark.parametrize(
     ("method", "url", "body", "headers"),
     [

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from tests.contract.stage import Said
-from tests.contract.support import BASE, execute, id_of
+from tests.contract.support import BASE, execute, few, id_of
 from tests.servers.harness import until
 
 from deferit._core.commands import Create, Sweep
@@ -180,6 +180,7 @@ def test_jobs_are_filtered_by_status(owned: Site) -> None:
         assert found == [id_of(by_status[status]) for _ in (0,) if status in by_status], status
 
 
+@few
 @pytest.mark.parametrize(
     "query",
     [

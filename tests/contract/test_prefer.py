@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.stage import Said
+from tests.contract.support import few
 
 from deferit._core.prefer import Prefer, parse
 
@@ -54,6 +55,7 @@ def test_no_field_is_too_malformed_to_be_read(lines: list[str]) -> None:
     assert found.wait is None or found.wait >= 0
 
 
+@few
 @pytest.mark.parametrize(
     ("label", "prefer", "status", "applied"),
     [

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.stage import Said
-from tests.contract.support import execute, id_of, site, stored
+from tests.contract.support import execute, few, id_of, site, stored
 from tests.servers.harness import until
 
 from deferit._core.commands import Cancel, Create, Sweep
@@ -41,6 +41,7 @@ def result_with(shop: Site, body: bytes = WHOLE, **fields: str) -> str:
 # --- ranges ----------------------------------------------------------------------------------------------------------
 
 
+@few
 @pytest.mark.parametrize(
     ("asked", "start", "stop"),
     [
@@ -78,6 +79,7 @@ def test_a_range_outside_the_whole_is_not_satisfiable(shop: Site, asked: str) ->
     assert answer.document["code"] == "range-not-satisfiable"
 
 
+@few
 @pytest.mark.parametrize(
     "asked",
     [
@@ -124,6 +126,7 @@ def test_a_head_request_knows_no_range(shop: Site) -> None:
     assert "Content-Range" not in answer
 
 
+@few
 @pytest.mark.parametrize("status", [201, 206, 404, 500])
 def test_only_a_200_has_ranges(shop: Site, status: int) -> None:
     shop.stage.acts["make"] = lambda _: Said(status, b"0123456789")
