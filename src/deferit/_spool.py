@@ -63,8 +63,13 @@ class Spool:
         if max(self._length, declared) > self._limit:
             raise RequestTooLarge(self._limit)
 
-    def rewind(self) -> int:
-        """Go back to the beginning, to `read` it all in pieces; return how many full ones come before the last."""
+    def rewind(self, *, in_one: bool = False) -> int:
+        """Go back to the beginning, to `read` it all in pieces; return how many full ones come before the last.
+
+        With ``in_one`` a body that is in memory is one piece, however long.
+        """
+        if in_one and self._file is None:
+            return 0
         if self._file is None and self._length > PIECE:
             self._file = BytesIO(b"".join(self._parts))
         if self._file:

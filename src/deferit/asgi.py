@@ -263,7 +263,7 @@ class _ASGIPassage(Passage):
             if (await self.receive())["type"] == "http.disconnect":
                 raise ClientGone
         self.spool.check()
-        chunks = self.spool.rewind()
+        chunks = self.spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
             piece = await anyio.to_thread.run_sync(self.spool.read)
             await self.middleware.engine.aperform(Append(effect.job_id, 0, index, piece))
@@ -272,7 +272,7 @@ class _ASGIPassage(Passage):
         self.middleware.engine.carry(effect.job_id, carried)
         needs = effect.needs_digest
         digest = await anyio.to_thread.run_sync(self.spool.digest) if needs else ""
-        return CapturedRequest(self.captured(stored, last, chunks), digest)
+        return CapturedRequest(self.captured(stored, last, chunks), digest, not chunks)
 
     async def try_while_connected(self, effect: Try) -> object:
         """Have a job tried for as long as the client is there.

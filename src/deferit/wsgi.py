@@ -190,13 +190,14 @@ class _WSGIPassage(Passage):
             ClientGone: the client went away before all of it was there.
         """
         self._input.drain()
-        chunks = self.spool.rewind()
+        chunks = self.spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
             self.middleware.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
         stored, carried = self._entries()
         self.middleware.engine.carry(effect.job_id, carried)
         encoded = self.captured(stored, self.spool.read(), chunks)
-        return CapturedRequest(encoded, self.spool.digest() if effect.needs_digest else "")
+        digest = self.spool.digest() if effect.needs_digest else ""
+        return CapturedRequest(encoded, digest, not chunks)
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the environ that can be stored, and those that are carried by reference."""

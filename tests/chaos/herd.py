@@ -39,11 +39,14 @@ class Herd(Server):
 
     def workers(self) -> list[int]:
         """Return the master's children that serve, or will in a moment."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return []
-        master = self._process.pid
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        return [int(child) for child in children if _is_worker(int(child))]
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        except OSError:  # it has just been killed
+            return []
+        return [int(child) for child in children.split() if _is_worker(int(child))]
 
 
 def _is_worker(process: int) -> bool:

@@ -90,7 +90,7 @@ def _attack(
 ) -> Watch:
     """Strike again and again while clients are at it; return when all jobs are finished."""
     with ExitStack() as stack:
-        watch = Watch(store_of(server.folder))
+        watch = Watch(store_of(server.folder), server.workers)
         stack.callback(watch.stop)
         with ExitStack() as clients:
             for number in range(CLIENTS):
@@ -133,7 +133,7 @@ def _figures(book: Book, watch: Watch, judge: Judge) -> dict[str, float]:
         **dict(sorted(book.counts.items())),
         "most jobs unfinished at a time": watch.most_unfinished,
         "looks into the store": watch.samples,
-        "longest `running` past its lease, s": watch.longest_overrun,
+        "longest `running` past its lease beside a worker, s": watch.longest_overrun,
         "lost": lost,
         "run twice": twice,
     }

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 INTERVAL = 0.2
@@ -17,15 +18,18 @@ INTERVAL = 0.2
 class Watch:
     """A thread that looks every so often whether a job is running without a live lease, and for how long.
 
+    The time in which the server has no worker does not count: nobody is there to take a job over.
     It reads only, and lets go of the file after each look, so that who comes first after a crash has to recover it.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, has_workers: Callable[[], object]) -> None:
         self.samples = 0
         self.longest_overrun = 0.0
-        """Seconds that a job was still `running` after its lease had run out, at the most."""
+        """Seconds that a job was still `running`, though its lease had run out and there was a worker, at the most."""
         self.most_unfinished = 0
         self._store = store
+        self._has_workers = has_workers
+        self._up_since = time.time()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="watch")
         self._thread.start()
@@ -36,6 +40,8 @@ class Watch:
 
     def _work(self) -> None:
         while not self._stopped.wait(INTERVAL):
+            if not self._has_workers():
+                self._up_since = time.time()
             try:
                 self._look()
             except sqlite3.OperationalError:
@@ -48,7 +54,8 @@ class Watch:
         self.samples += 1
         self.most_unfinished = max(self.most_unfinished, unfinished)
         if lease_until is not None:
-            self.longest_overrun = max(self.longest_overrun, time.time() - lease_until)
+            overrun = time.time() - max(lease_until, self._up_since)
+            self.longest_overrun = max(self.longest_overrun, overrun)
 
 
 def unfinished(store: Path) -> int:

@@ -428,7 +428,6 @@ def test_a_trial_that_outlasts_the_grace_is_given_back(build: Build) -> None:
         assert id_of(answer["Location"]) == answer.document["id"]
 
 
-@pytest.mark.xfail(reason="a body over 256 KiB is stored in pieces before its job is tried")
 def test_a_long_request_that_is_answered_in_time_writes_nothing(counting: Site) -> None:
     body = MEBIBYTE[:300_000]
 

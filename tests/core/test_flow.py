@@ -236,10 +236,17 @@ TRIED = Try(a_job(), CAPTURED.encoded, 2.0)
 def tried(**headers: Any) -> Driven:
     """Return the flow of a request in mode auto as it is when the handler has begun."""
     driven = Driven(submit(a_submission(2.0, is_tried=True, **headers)))
-    assert driven.effect == Capture(JOB_ID, needs_digest=False)
+    assert driven.effect == Capture(JOB_ID, stores_nothing=True)
     assert driven.answer(CAPTURED) == Now()
     assert driven.answer(NOON) == TRIED
     return driven
+
+
+def test_a_request_too_long_for_memory_is_made_durable_before_it_is_tried() -> None:
+    driven = Driven(submit(a_submission(2.0, is_tried=True)))
+
+    assert driven.answer(replace(CAPTURED, is_whole=False)) == Create(a_job(), CAPTURED.encoded)
+    assert driven.answer(a_job()) == Wait(a_job(), 2.0)
 
 
 def test_a_handler_that_ends_in_time_answers_as_if_nothing_had_been_deferred() -> None:

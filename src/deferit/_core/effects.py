@@ -32,19 +32,25 @@ class ShuttingDown(Exception):
 class Capture:
     """Take the request's body to its end, and return `CapturedRequest`.
 
-    Raises `RequestTooLarge` and `ClientGone`.
+    What is long of it is stored; with ``stores_nothing`` only what is too long for memory. Raises `RequestTooLarge` and
+    `ClientGone`.
     """
 
     job_id: str
-    needs_digest: bool
+    needs_digest: bool = False
+    stores_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedRequest:
-    """A captured request, encoded for the store, and, if asked for, the SHA-256 of its body in hexadecimal digits."""
+    """A captured request, encoded for the store, and, if asked for, the SHA-256 of its body in hexadecimal digits.
+
+    ``is_whole`` says that no part of it lies in the store already.
+    """
 
     encoded: bytes
-    digest: str
+    digest: str = ""
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

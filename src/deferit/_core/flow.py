@@ -116,10 +116,11 @@ def _submit(submission: Submission) -> Flow:
     callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
     if callback is not None:
         submission = replace(submission, draft=replace(submission.draft, callback=callback))
-    needs_digest = key is not None or submission.mark.coalesce
-    captured: CapturedRequest = yield Capture(submission.draft.id, needs_digest)
+    has_twins = key is not None or submission.mark.coalesce
+    is_tried = deferral.is_tried and not has_twins
+    captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
     draft = _identified(submission, key, captured)
-    if deferral.is_tried and draft.identity is None:
+    if is_tried and captured.is_whole:
         return (yield from _tried(submission, captured))
     job: Job = yield Create(draft, captured.encoded)
     if deferral.wait > 0 and not job.is_finished:
