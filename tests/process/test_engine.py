@@ -195,6 +195,7 @@ def test_nothing_is_started_before_it_is_asked_for_something() -> None:
 
 
 def test_it_starts_once_from_however_many_threads(kit: Kit) -> None:
+    before = threading.enumerate()
     starts = [threading.Thread(target=kit.engine.start) for _ in range(8)]
 
     for thread in starts:
@@ -202,18 +203,20 @@ def test_it_starts_once_from_however_many_threads(kit: Kit) -> None:
     for thread in starts:
         thread.join(PATIENCE)
 
-    names = [thread.name for thread in threading.enumerate()]
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
     assert (names.count("deferit-committer"), names.count("deferit-keeper")) == (1, 1)
 
 
 def test_its_threads_end_with_it(kit: Kit) -> None:
+    before = threading.enumerate()
     kit.engine.start()
-    assert {"deferit-committer", "deferit-keeper"} <= threads()
+    its_own = [thread for thread in threading.enumerate() if thread not in before]
+    assert {thread.name for thread in its_own} == {"deferit-committer", "deferit-keeper"}
 
     kit.engine.close()
     kit.engine.close()
 
-    assert not {"deferit-committer", "deferit-keeper"} & threads()
+    assert not any(thread.is_alive() for thread in its_own)
 
 
 class Shy(WatchedStore):
