@@ -28,7 +28,7 @@ from deferit._core.http import Request, Response, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
-from deferit.exceptions import StoreError, StoreUnavailable
+from deferit.exceptions import OptionError, StoreError, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
@@ -65,6 +65,9 @@ class ASGIMiddleware(Middleware):
 
     def __init__(self, app: ASGIApp, /, **options: Any) -> None:
         super().__init__(options)
+        if self.options.native:
+            msg = "native=True is for Flask; here put the CORS middleware outside of ASGIMiddleware instead"
+            raise OptionError(msg)
         self.app = app
         self.local = _Local()
 
@@ -117,9 +120,7 @@ class ASGIMiddleware(Middleware):
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
-        engine = (
-            self.engine
-        )  # the same to the end: after a close it refuses, where a new one would begin to wait
+        engine = self.engine  # one to the end: after a close it refuses; a new one would wait
 
         async def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):

@@ -52,6 +52,7 @@ class Options:
         grace: seconds that running jobs are given to end when the process is asked to stop.
         callbacks: who may be told by a request when a job is finished: a mapping from the beginnings of URLs to signing
             secrets, or `deferit.callbacks.Callbacks`; None: nobody.
+        native: whether the application routes to monitors and results itself; see `deferit.frameworks.flask.mount`.
         set_cookie: whether the result route replays the handler's ``Set-Cookie``.
 
     Raises:
@@ -75,6 +76,7 @@ class Options:
     lease: float = 15.0
     grace: float = 10.0
     callbacks: Callbacks | None = None
+    native: bool = False
     set_cookie: bool = False
 
     def __post_init__(self) -> None:
@@ -245,5 +247,6 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
     "lease": _positive_seconds,
     "grace": _seconds,
     "callbacks": _callbacks,
+    "native": _flag,
     "set_cookie": _flag,
 }

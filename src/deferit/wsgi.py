@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from http import HTTPStatus
 from io import BufferedReader, RawIOBase
 from itertools import chain
@@ -23,6 +24,7 @@ from deferit._runs import Replayer
 from deferit.context import current
 from deferit.exceptions import StoreError
 from deferit.executors.threads import ThreadExecutor
+from deferit.frameworks import ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,6 +66,9 @@ class WSGIMiddleware(Middleware):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = _decoded(environ.get("PATH_INFO", ""))
         mounted = self.mounted(path)
+        if mounted and self.options.native:
+            environ[ANSWER] = partial(self._answer, mounted)
+            return self.app(environ, start_response)
         if mounted:
             return self._answer(mounted, environ, start_response)
         passage = _WSGIPassage(self, environ, start_response)
@@ -104,9 +109,7 @@ class WSGIMiddleware(Middleware):
 
     def _submit(self, submission: Submission, passage: _WSGIPassage) -> Iterable[bytes]:
         """Have a request become a job, and answer."""
-        engine = (
-            self.engine
-        )  # the same to the end: after a close it refuses, where a new one would begin to wait
+        engine = self.engine  # one to the end: after a close it refuses; a new one would wait
 
         def perform(effect: Effect) -> object:
             if isinstance(effect, Capture):

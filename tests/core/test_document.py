@@ -631,6 +631,21 @@ def test_an_empty_result_has_no_range() -> None:
 # --- the final response in place of a 202 ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("since", "status"),
+    [
+        ("Fri, 15 Jan 2027 08:00:00 GMT", 304),
+        ("Fri, 15 Jan 2027 07:59:59 GMT", 200),
+        ("not a date", 200),
+    ],
+)
+def test_a_result_with_a_date_of_its_own_is_not_sent_again(since: str, status: int) -> None:
+    job = a_response(200, ("Last-Modified", "Fri, 15 Jan 2027 08:00:00 GMT"))
+    request = a_request("GET", If_Modified_Since=since)
+
+    assert document.result(job, SITE, request, cookies=False).status == status
+
+
 def test_what_ends_in_time_is_answered_untouched() -> None:
     job = a_response(
         200, ("Set-Cookie", "a=1"), ("Cache-Control", "max-age=60"), ("Vary", "Accept")

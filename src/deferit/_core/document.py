@@ -15,7 +15,7 @@ from deferit._core.body import StoredBody
 from deferit._core.commands import MOST_AHEAD
 from deferit._core.estimate import estimate
 from deferit._core.http import NEVER_REPLAYED, Pairs, Response, first, merged, without
-from deferit._core.job import Job, Status
+from deferit._core.job import Job, Result, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -284,7 +284,7 @@ def monitor(job: Job, site: Site, now: float, position: int | None, request: Req
             link,
         )
     headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *_GUARDED)
-    if _has(request.headers, tag, job):
+    if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
     body = _encode(status_document(job, site, now, position))
     return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
@@ -321,14 +321,14 @@ def etag(job: Job) -> str:
     return tag if job.is_finished else f"W/{tag}"
 
 
-def _has(asked: Headers, tag: str, job: Job) -> bool:
+def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
     if asked.get("If-None-Match"):
         return is_known(tag, asked["If-None-Match"])
     since = parse_date(asked.get("If-Modified-Since"))
-    if since is None or job.finished_at is None:
+    if since is None or modified is None:
         return False
-    return int(job.finished_at) <= since.timestamp()
+    return int(modified) <= since.timestamp()
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:
@@ -371,10 +371,17 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
     )
     status = _replayed_status(job.result.status)
     # "A server MUST ignore all received preconditions if its response … would have been … other than a 2xx" (§13.2.1)
-    if 200 <= status < 300 and is_known(job.result.etag, request.headers.get("If-None-Match")):  # noqa: PLR2004
+    is_conditional = 200 <= status < 300  # noqa: PLR2004
+    if is_conditional and _has(request.headers, job.result.etag, _last_modified(job.result)):
         return Response(304, without(headers, frozenset({"content-type", "location"})))
     whole = Response(status, headers, _body(job))
     return ranged(whole, request, job.result.etag) if job.result.status == OK else whole
+
+
+def _last_modified(result: Result) -> float | None:
+    """Return when the handler says that its response has last changed."""
+    date = parse_date(first(result.headers, "last-modified"))
+    return None if date is None else date.timestamp()
 
 
 def ranged(whole: Response, request: Request, tag: str) -> Response:

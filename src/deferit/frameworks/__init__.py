@@ -10,6 +10,9 @@ import sys
 from importlib import import_module
 from typing import Any
 
+ANSWER = "deferit.answer"
+"""The entry of an environ that answers for a mounted route, where the application itself routes to it."""
+
 FRAMEWORKS = ("flask",)
 """Frameworks whose handlers cannot return Starlette's response, each with a module here."""
 
