@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from deferit._core.document import LONGEST_RETRY, NO_RESULT_STATUS, PROBLEMS
+from deferit._core.document import LONGEST_RETRY
 from deferit._core.flow import LONGEST_PAGE, PAGE, ROUTES
 from deferit._core.ids import PATTERN
 from deferit._core.job import Status
+from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
 from deferit._schemas import Members, reference, schemas, words
 
 CONTRACT = "1.0"

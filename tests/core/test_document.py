@@ -33,19 +33,14 @@ from tests.core.samples import (
 from deferit._core import document
 from deferit._core.body import StoredBody
 from deferit._core.commands import MOST_AHEAD
-from deferit._core.document import (
-    EXPOSED,
-    NO_RESULT_STATUS,
-    PROBLEMS,
-    exposed,
-    in_place_of,
-    problem,
-    retry_after,
-)
+from deferit._core.document import retry_after
 from deferit._core.http import Pairs, Response
 from deferit._core.job import Job, Status
+from deferit._core.layers import EXPOSED, exposed, in_place_of
 from deferit._core.policy import Deferral
 from deferit._core.prefer import NOTHING, Prefer
+from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem
+from deferit._core.ranges import ranged
 
 ALWAYS = {"id", "status", "done", "created", "updated", "monitorUrl", "resultUrl"}
 PENDING = [a_job(), running(), running(repeatable=True).returned(NOON)]
@@ -616,7 +611,7 @@ def test_a_body_in_memory_is_cut_too() -> None:
     whole = Response(200, (("X", "y"),), b"hello")
     asked = a_request(Range="bytes=1-3")
 
-    found = document.ranged(whole, asked, '"tag"')
+    found = ranged(whole, asked, '"tag"')
 
     assert (found.status, found.body, found.header("X")) == (206, b"ell", "y")
 

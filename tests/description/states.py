@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tests.web.sites import opened
 
 from deferit._core.commands import Cancel, Create, Finish, Report
-from deferit._core.document import NO_RESULT_STATUS
 from deferit._core.ids import make_id
 from deferit._core.job import Failure, Job, Result
+from deferit._core.problems import NO_RESULT_STATUS
 from deferit._core.recorder import PIECE
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from tests.description.sites import Visitor, visitor
 from tests.description.states import FINISHED, PENDING
 
 from deferit._core import document
-from deferit._core.document import PROBLEMS
 from deferit._core.flow import ROUTES
 from deferit._core.job import Status
+from deferit._core.problems import PROBLEMS, problem
 from deferit.openapi import description
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def test_the_list_is_as_described(visits: Visitor) -> None:
 def test_every_problem_is_as_described(code: str) -> None:
     values = {"allow": "GET", "limit": 1, "length": 1}
 
-    validator("Problem").validate(samples.members(document.problem(code, None, **values)))
+    validator("Problem").validate(samples.members(problem(code, None, **values)))
 
 
 EVERY_MEMBER = (

@@ -18,8 +18,8 @@ from schemathesis.engine import events, from_schema
 from tests.description.sites import site
 from tests.description.states import FINISHED, GONE, STATES, put
 
-from deferit._core.document import NO_RESULT_STATUS, PROBLEMS
 from deferit._core.ids import is_id
+from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
 from deferit.openapi import description
 
 if TYPE_CHECKING:

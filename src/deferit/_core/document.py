@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,19 @@ from werkzeug.http import http_date, parse_date, parse_etags
 from deferit._core.body import StoredBody
 from deferit._core.commands import MOST_AHEAD
 from deferit._core.estimate import estimate
-from deferit._core.http import NEVER_REPLAYED, Pairs, Response, first, merged, without
+from deferit._core.http import (
+    GUARDED,
+    NEVER_REPLAYED,
+    Pairs,
+    Response,
+    first,
+    json_bytes,
+    merged,
+    without,
+)
 from deferit._core.job import Job, Result, Status
+from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
+from deferit._core.ranges import ranged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,83 +40,6 @@ ERROR = 400
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
 
-EXPOSED = (
-    "Location",
-    "Content-Location",
-    "Operation-Location",
-    "Link",
-    "Retry-After",
-    "Preference-Applied",
-    "ETag",
-    "AsyncResult",
-    "Sunset",
-    "Idempotent-Replayed",
-)
-"""What a page of another origin has to be able to read (Fetch §3.2.4)."""
-
-REPRESENTATION = frozenset(
-    {
-        "content-length",
-        "content-type",
-        "content-encoding",
-        "content-language",
-        "content-location",
-        "content-range",
-        "accept-ranges",
-        "etag",
-        "last-modified",
-        "transfer-encoding",
-    }
-)
-"""Fields that speak of a body: those of a placeholder go with its body."""
-
-NO_RESULT_STATUS = {
-    "handler-exception": 500,
-    "deadline-exceeded": 504,
-    "interrupted": 500,
-    "result-too-large": 500,
-    "route-gone": 500,
-}
-"""What the result route answers for a job that failed without a response."""
-
-PROBLEMS: dict[str, tuple[int, str, str]] = {
-    "job-not-found": (404, "Job not found", "There is no such job, or it is not yours to see."),
-    "job-expired": (410, "Job expired", "The job is finished and its time to live has run out."),
-    "job-canceled": (410, "Job canceled", "The job was canceled; it has no result."),
-    "job-already-finished": (409, "Job already finished", "A finished job cannot be canceled."),
-    "precondition-failed": (412, "Precondition failed", "The job is not what If-Match names."),
-    "invalid-parameter": (400, "Invalid parameter", "The query cannot be read."),
-    "idempotency-key-invalid": (
-        400,
-        "Idempotency key invalid",
-        "Idempotency-Key has to be one quoted string or token of 1 to 255 characters.",
-    ),
-    "idempotency-key-reused": (
-        422,
-        "Idempotency key reused",
-        "Another request has used this Idempotency-Key; a new request needs a new key.",
-    ),
-    "callback-not-allowed": (
-        400,
-        "Callback not allowed",
-        "Callback-URL has to be one URL that this server is set up to call.",
-    ),
-    "method-not-allowed": (405, "Method not allowed", "Allowed here: {allow}."),
-    "store-unavailable": (503, "Store unavailable", "The store of jobs does not answer now."),
-    "shutting-down": (503, "Shutting down", "This server is stopping; the next one will answer."),
-    "range-not-satisfiable": (416, "Range not satisfiable", "The result has {length} bytes."),
-    "request-too-large": (413, "Request too large", "The body is longer than {limit} bytes."),
-    "request-refused": (400, "Request refused", "The request cannot be accepted."),
-    "handler-exception": (500, "Handler exception", "The handler raised an exception."),
-    "handler-response": (500, "Handler response", "The handler answered with an error."),
-    "deadline-exceeded": (504, "Deadline exceeded", "The handler took too long."),
-    "interrupted": (500, "Interrupted", "The worker was lost while the handler ran."),
-    "result-too-large": (500, "Result too large", "The handler's response is too long to keep."),
-    "route-gone": (500, "Route gone", "The application no longer has this route."),
-}
-"""Code: status, title and default detail of a problem (RFC 9457)."""
-
-_GUARDED = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 _JSON = ("Content-Type", "application/json")
 _VARY = ("Vary", "Prefer, Accept")
 
@@ -215,7 +147,7 @@ def _error(job: Job) -> dict[str, Any] | None:
     return {
         "code": job.error.code,
         "message": job.error.message,
-        "type": _type(job.error.code),
+        "type": problem_type(job.error.code),
         "title": title,
         "status": job.result.status if job.result and job.result.status >= ERROR else status,
         "detail": job.error.detail or detail,
@@ -227,10 +159,6 @@ def _time(instant: float | None) -> str | None:
     if instant is None:
         return None
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def _type(code: str) -> str:
-    return f"urn:deferit:problem:{code}"
 
 
 def accepted(
@@ -250,7 +178,7 @@ def accepted(
         ("Vary", "Prefer"),
         ("Cache-Control", "no-store"),
     )
-    body = b"" if prefer.minimal else _encode(status_document(job, site, now, position))
+    body = b"" if prefer.minimal else json_bytes(status_document(job, site, now, position))
     return Response(202, headers, body)
 
 
@@ -283,22 +211,22 @@ def monitor(job: Job, site: Site, now: float, position: int | None, request: Req
             ("Retry-After", str(retry_after(job, now))),
             link,
         )
-    headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *_GUARDED)
+    headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = _encode(status_document(job, site, now, position))
+    body = json_bytes(status_document(job, site, now, position))
     return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
 
 
 def document(job: Job, site: Site, now: float) -> Response:
     """Return 200 with the status document, as a cancel answers."""
-    headers = (_JSON, ("ETag", etag(job)), ("Cache-Control", "no-store"), *_GUARDED)
-    return Response(200, headers, _encode(status_document(job, site, now, None)))
+    headers = (_JSON, ("ETag", etag(job)), ("Cache-Control", "no-store"), *GUARDED)
+    return Response(200, headers, json_bytes(status_document(job, site, now, None)))
 
 
 def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
     """Return a server-sent event with the status document; its id is the revision."""
-    data = _encode(status_document(job, site, now, position))
+    data = json_bytes(status_document(job, site, now, position))
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
@@ -311,8 +239,8 @@ def jobs(
         "links": [{"rel": rel, "href": href} for rel, href in links],
     }
     link = tuple(("Link", f'<{href}>; rel="{rel}"') for rel, href in links)
-    headers = (_JSON, *link, ("Cache-Control", "private, no-store"), *_GUARDED)
-    return Response(200, headers, _encode(members))
+    headers = (_JSON, *link, ("Cache-Control", "private, no-store"), *GUARDED)
+    return Response(200, headers, json_bytes(members))
 
 
 def etag(job: Job) -> str:
@@ -349,9 +277,9 @@ def still_pending(job: Job, site: Site, now: float, position: int | None) -> Res
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
         ("Vary", "Prefer"),
-        *_GUARDED,
+        *GUARDED,
     )
-    return Response(202, headers, _encode(status_document(job, site, now, position)))
+    return Response(202, headers, json_bytes(status_document(job, site, now, position)))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
@@ -384,52 +312,6 @@ def _last_modified(result: Result) -> float | None:
     return None if date is None else date.timestamp()
 
 
-def ranged(whole: Response, request: Request, tag: str) -> Response:
-    """Return the single range that is asked for of a 200, or the whole (RFC 9110 §14)."""
-    headers = (*without(whole.headers, frozenset({"accept-ranges"})), ("Accept-Ranges", "bytes"))
-    length = whole.length or 0
-    wanted = _span(request.headers.get("Range", ""), length)
-    if wanted is None or request.method != "GET" or not _is_same(request, tag):
-        return Response(whole.status, headers, whole.body)
-    start, stop = wanted
-    if start >= stop:
-        unmet = problem("range-not-satisfiable", length=length)
-        return Response(416, (*unmet.headers, ("Content-Range", f"bytes */{length}")), unmet.body)
-    content_range = ("Content-Range", f"bytes {start}-{stop - 1}/{length}")
-    return Response(206, (*headers, content_range), _part(whole.body, start, stop))
-
-
-def _span(asked: str, length: int) -> tuple[int, int] | None:
-    """Return start and stop of the one range of bytes that is asked for, nothing between them if it lies outside.
-
-    "If the selected representation is shorter than the specified suffix-length, the entire representation is used"
-    (RFC 9110 §14.1.2). None: it is something else, and to be ignored.
-    """
-    found = _RANGE.fullmatch(asked.strip())
-    first, last = found.groups() if found else ("", "")
-    if not first:
-        return (max(0, length - int(last)), length) if last else None
-    if last and int(last) < int(first):
-        return None
-    return int(first), min(length, int(last) + 1) if last else length
-
-
-_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
-
-
-def _is_same(request: Request, tag: str) -> bool:
-    """Whether the range is of what the client has the rest of (strong comparison, RFC 9110 §13.1.5)."""
-    condition = request.headers.get("If-Range")
-    return condition is None or (condition.strip() == tag and not tag.startswith("W/"))
-
-
-def _part(body: bytes | Body, start: int, stop: int) -> bytes | Body:
-    if isinstance(body, StoredBody):
-        return replace(body, start=body.start + start, stop=body.start + stop)
-    assert isinstance(body, bytes)
-    return body[start:stop]
-
-
 def _replayed_status(status: int) -> int:
     """Return the status code for the result route: a 202 there would keep a poller for ever."""
     return 200 if status == 202 else status  # noqa: PLR2004
@@ -455,7 +337,7 @@ def event_stream(events: Body) -> Response:
         ("Cache-Control", "no-store"),
         ("X-Accel-Buffering", "no"),
         _VARY,
-        *_GUARDED,
+        *GUARDED,
     )
     return Response(200, headers, events)
 
@@ -498,26 +380,6 @@ def no_result(job: Job, site: Site) -> Response:
     return Response(answer.status, (*answer.headers, *_told(job, site)), answer.body)
 
 
-def problem(code: str, detail: str | None = None, **values: object) -> Response:
-    """Return a problem document (RFC 9457) for a code of the contract."""
-    status, title, default = PROBLEMS[code]
-    return problem_response(status, title, detail or default.format(**values), code)
-
-
-def problem_response(status: int, title: str, detail: str, code: str) -> Response:
-    """Return a problem document with members of one's own."""
-    members = {
-        "type": _type(code),
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    retry = (("Retry-After", "1"),) if status in {429, 503} else ()
-    headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))
-    return Response(status, (*headers, *retry, *_GUARDED), _encode(members))
-
-
 def _sunset(job: Job) -> Pairs:
     """Return when the job will be gone (RFC 8594)."""
     return (("Sunset", _http_date(job.expires_at)),) if job.expires_at is not None else ()
@@ -526,33 +388,3 @@ def _sunset(job: Job) -> Pairs:
 def _http_date(instant: float | None) -> str:
     assert instant is not None
     return http_date(instant)
-
-
-def _encode(members: dict[str, Any]) -> bytes:
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def varying(response: Response) -> Response:
-    """Return the answer of a deferrable route, which another preference would have changed."""
-    return replace(response, headers=merged(response.headers, "Vary", ("Prefer",)))
-
-
-def exposed(request: Request, response: Response) -> Response:
-    """Return the response with ``Access-Control-Expose-Headers``, if a page of another origin asks."""
-    if "Origin" not in request.headers:
-        return response
-    headers = merged(response.headers, "Access-Control-Expose-Headers", EXPOSED)
-    return Response(response.status, headers, response.body)
-
-
-def in_place_of(placeholder: Pairs, response: Response) -> Response:
-    """Return the response with what the application's own layers put on the placeholder it stands for.
-
-    Cookies, CORS and fields of the application's stay; what speaks of the placeholder's body goes with it.
-    """
-    ours = {name.lower() for name, _ in response.headers} - {"vary", "link"}
-    kept = without(placeholder, REPRESENTATION | ours)
-    vary = tuple(value for name, value in response.headers if name.lower() == "vary")
-    headers = (*kept, *without(response.headers, frozenset({"vary"})))
-    members = tuple(member.strip() for value in vary for member in value.split(","))
-    return Response(response.status, merged(headers, "Vary", members), response.body)

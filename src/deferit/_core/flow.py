@@ -16,14 +16,6 @@ from werkzeug.http import parse_accept_header
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
 from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
-from deferit._core.document import (
-    PROBLEMS,
-    Site,
-    exposed,
-    in_place_of,
-    problem,
-    problem_response,
-)
 from deferit._core.effects import (
     Capture,
     CapturedRequest,
@@ -41,12 +33,15 @@ from deferit._core.http import Pairs, Request, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
+from deferit._core.layers import exposed, in_place_of, varying
+from deferit._core.problems import PROBLEMS, problem, problem_response
 from deferit.exceptions import JobNotFound, KeyReused, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from deferit._core.allowed import AllowList
+    from deferit._core.document import Site
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.prefer import Prefer
 
@@ -99,7 +94,7 @@ def submit(submission: Submission) -> Flow:
         response = _refusal(submission, "shutting-down")
     except StoreUnavailable:
         response = _refusal(submission, "store-unavailable")
-    return exposed(submission.visit.request, document.varying(response))
+    return exposed(submission.visit.request, varying(response))
 
 
 def _refusal(submission: Submission, code: str, **values: float) -> Response:

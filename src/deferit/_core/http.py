@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,10 @@ OF_THE_SUBMITTER = HOP_BY_HOP | {
 
 NEVER_REPLAYED = HOP_BY_HOP | {"content-length", "date", "server"}
 """Response fields that the result route leaves to whoever serves it."""
+
+
+GUARDED = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+"""Fields of every document: it is what it says it is, and its URL, which may be a capability, goes nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +122,8 @@ def merged(pairs: Pairs, name: str, members: tuple[str, ...]) -> Pairs:
         return pairs
     known += [member for member in members if member.lower() not in lower]
     return (*without(pairs, frozenset({wanted})), (name, ", ".join(known)))
+
+
+def json_bytes(members: dict[str, Any]) -> bytes:
+    """Return a JSON document."""
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
