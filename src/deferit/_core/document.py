@@ -259,13 +259,10 @@ def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     return int(modified) <= since.timestamp()
 
 
-def is_known(tag: str, if_none_match: str | None) -> bool:
+def is_known(tag: str, if_none_match: str) -> bool:
     """Whether the client has this representation (weak comparison, RFC 9110 §13.1.2)."""
-    if not if_none_match:
-        return False
-    return parse_etags(if_none_match).contains_raw(tag) or parse_etags(if_none_match).contains_weak(
-        tag.removeprefix("W/").strip('"')
-    )
+    known = parse_etags(if_none_match)
+    return known.contains_raw(tag) or known.contains_weak(tag.removeprefix("W/").strip('"'))
 
 
 def still_pending(job: Job, site: Site, now: float, position: int | None) -> Response:
