@@ -269,6 +269,29 @@ class TestEventLoopExecutor(ExecutorContract):
         executor.close()
         assert not thread.is_alive()
 
+    def test_once_it_is_prepared_to_submit_starts_nothing(self, backend: str) -> None:
+        executor, task = EventLoopExecutor(), Task(backend)
+        before = threading.enumerate()
+
+        anyio.run(executor.aprepare, backend, backend=backend)
+        prepared = [thread for thread in threading.enumerate() if thread not in before]
+        executor.submit(task)
+        task.await_end()
+
+        assert task.thread in prepared
+        executor.close()
+
+    def test_a_loop_that_is_served_needs_no_private_one(self, backend: str) -> None:
+        executor = EventLoopExecutor()
+
+        async def main() -> None:
+            async with executor.serving():
+                await executor.aprepare(backend)
+
+        anyio.run(main, backend=backend)
+
+        assert executor._private == {}
+
     def test_it_goes_back_to_a_private_loop_when_serving_ends(self, backend: str) -> None:
         executor, task = EventLoopExecutor(), Task(backend)
 

@@ -270,6 +270,23 @@ def test_an_end_that_cannot_be_taken_down_keeps_no_slot_and_no_lease(
 # --- submitters that go away -----------------------------------------------------------------------------------------
 
 
+def test_what_a_job_will_run_in_is_there_before_it_is_promised(backend: str) -> None:
+    process = Process(EventLoopExecutor())
+    process.store.failure = DOWN
+    before = threading.enumerate()
+
+    async def main() -> None:
+        with pytest.raises(StoreUnavailable):
+            await process.worker.acreate(Create(draft(), captured()), {})
+
+    anyio.run(main, backend=backend)
+
+    names = {thread.name for thread in threading.enumerate() if thread not in before}
+    assert f"deferit-{backend}" in names
+    process.store.failure = None
+    process.close()
+
+
 def test_a_job_goes_on_though_its_submitter_was_canceled(backend: str) -> None:
     executor = EventLoopExecutor()
     process = Process(executor)
