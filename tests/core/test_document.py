@@ -396,6 +396,18 @@ def a_response(status: int = 200, *headers: tuple[str, str]) -> Job:
     return succeeded(a_result(status, headers))
 
 
+def test_the_error_of_a_job_whose_response_was_none_is_a_500() -> None:
+    raised_afterwards = failed(a_result(200))
+    answered = failed(a_result(404), "handler-response")
+
+    found = [
+        document.status_document(job, SITE, NOON, None)["error"]["status"]
+        for job in (raised_afterwards, answered)
+    ]
+
+    assert found == [500, 404]
+
+
 def test_until_there_is_a_result_there_is_the_document() -> None:
     response = document.still_pending(running(), SITE, NOON, None)
 

@@ -100,3 +100,24 @@ def test_a_response_that_is_too_large_is_none(is_swallowed: bool) -> None:
     assert (end.result, end.body) == (None, b"")
     assert end.error is not None
     assert end.error.code == "result-too-large"
+
+
+class Abort(Exception):
+    """How a framework answers with a status code from within: Starlette's has ``status_code``, Werkzeug's ``code``."""
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__()
+        vars(self).update(fields)
+
+
+@pytest.mark.parametrize("fields", [{"status_code": 503}, {"code": 503}])
+def test_an_exception_that_is_a_frameworks_answer_is_an_answer(fields: dict[str, int]) -> None:
+    end = outcome(a_recording(503), None, Abort(**fields))
+
+    assert end.error == Failure("handler-response", "The handler answered 503.")
+
+
+def test_an_exception_with_a_code_of_another_kind_is_an_exception() -> None:
+    end = outcome(a_recording(500), None, Abort(code="E42"))
+
+    assert end.error == Failure("handler-exception", "The handler raised Abort.")

@@ -181,16 +181,12 @@ def test_what_is_carried_reaches_the_handler(kit: Kit, perform: Perform) -> None
 # --- its own life ----------------------------------------------------------------------------------------------------
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("deferit-")}
-
-
 def test_nothing_is_started_before_it_is_asked_for_something() -> None:
-    before = threads()
+    before = threading.enumerate()
     kit = Kit()
     kit.engine.draft(**MEMBERS)
 
-    assert threads() == before
+    assert [thread for thread in threading.enumerate() if thread not in before] == []
     kit.engine.close()
 
 
@@ -484,3 +480,14 @@ def test_a_job_that_ends_while_the_store_is_away_is_finished_when_it_is_back(kit
     assert done.status is Status.SUCCEEDED
     assert len(store.executed(Finish)) >= 2
     assert store.executed(Release) == []
+
+
+def test_once_closed_it_is_not_started_again() -> None:
+    kit = Kit()
+    before = threading.enumerate()
+    kit.engine.close()
+
+    with pytest.raises(ShuttingDown):
+        kit.engine.start()
+
+    assert [thread for thread in threading.enumerate() if thread not in before] == []

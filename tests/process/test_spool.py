@@ -122,3 +122,11 @@ def test_closing_twice_is_once() -> None:
     spool.close()
 
     assert spool._file is None
+
+
+def test_what_is_declared_to_be_too_large_is_refused_before_it_comes() -> None:
+    spool = a_spool(limit=10)
+
+    spool.check(10)
+    with pytest.raises(RequestTooLarge):
+        spool.check(11)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 import pytest
-from tests.process.parts import PATIENCE, Process, aanswer, answer, captured, draft
+from tests.process.parts import PATIENCE, Process, aanswer, answer, captured, draft, eventually
 
 from deferit._core.commands import (
     Append,
@@ -644,3 +644,19 @@ def test_a_claim_is_answered_with_what_was_claimed(process: Process) -> None:
     claimed: Any = process.ledger.execute(Claim("default", now, now + 15, 1))
 
     assert claimed == (Claimed(job.claimed(now), captured()),)
+
+
+def test_nothing_is_swept_before_the_store_knows_how_jobs_ended_here(process: Process) -> None:
+    job = draft().claimed(process.ledger.now() - 60)
+    process.ledger.execute(Create(job, captured(), process.ledger.now() - 30))
+    process.store.failure = DOWN
+    process.ledger.submit(Finish(job.id, 1, process.ledger.now(), None, None))
+    eventually(lambda: process.ledger.is_behind)
+    process.store.failure = None
+
+    process.worker.sweep()
+    before = process.ledger.get(job.id).status
+    process.ledger.finish_again()
+
+    assert before is Status.RUNNING
+    assert process.end_of(job).status is Status.SUCCEEDED

@@ -252,3 +252,28 @@ def test_a_handler_that_is_canceled_by_what_it_called_has_raised() -> None:
                 "handler-exception",
                 1,
             )
+
+
+def test_behind_its_answer_a_replayed_application_hears_that_the_client_has_gone() -> None:
+    heard: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            while (await receive()).get("more_body"):
+                pass
+            await PlainTextResponse("served")(scope, receive, send)
+            with anyio.fail_after(PATIENCE):
+                heard.append((await receive())["type"])
+
+    with TestClient(ASGIMiddleware(app, store="memory://", routes=["POST /x"])) as client:
+        answer = client.post("/x", headers=WAIT)
+
+    assert (answer.text, heard) == ("served", ["http.disconnect"])
+
+
+def test_an_owner_that_is_no_text_is_refused_before_anything_is_stored() -> None:
+    app = starlette_app.application(Bench())
+    middleware = ASGIMiddleware(app, store="memory://", owner=lambda _: 7)
+
+    with TestClient(middleware) as client, pytest.raises(TypeError, match="owner= returned 7"):
+        client.post("/pages")
