@@ -12,10 +12,11 @@ from weakref import WeakSet
 
 import anyio.to_thread
 
-from deferit._core.commands import QUERIES, Changed, Changes, Create
+from deferit._core.commands import Create
 from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
+from deferit._core.queries import QUERIES, Changed, Changes
 from deferit._deliverer import Deliverer
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
@@ -63,6 +64,7 @@ class Engine:
         return [
             Duty(self._observe, 0),
             Duty(self._worker.write_reports, 0),
+            Duty(self._worker.expire, 0),
             Duty(self._worker.claim, 0),
             Duty(self._ledger.finish_again, 1),
             Duty(self._worker.renew, renewal),
@@ -84,7 +86,7 @@ class Engine:
             if self._is_closed:
                 raise ShuttingDown
             self._ledger.open()
-            self._worker.look(self.draft(route="", method="", ttl=0.0))
+            self._worker.look()
             self._keeper.start()
             if self._deliverer:
                 self._deliverer.start()

@@ -20,7 +20,10 @@ PAUSE = 1.0
 
 
 class Duty:
-    """Something to be done every ``seconds``; a duty that meets an unavailable store is tried again next time."""
+    """Something to be done every ``seconds``, or at the next look already if it returns True, as there is more of it.
+
+    A duty that meets an unavailable store is tried again next time.
+    """
 
     def __init__(self, do: Callable[[], object], seconds: float) -> None:
         self._do = do
@@ -34,7 +37,8 @@ class Duty:
         self._due = now + self._seconds
         pause = max(self._seconds, PAUSE)
         try:
-            self._do()
+            if self._do() is True:
+                self._due = now
         except StoreError as exc:
             self._due = now + pause
             logger.warning("%s; trying again in %g s", exc, pause)

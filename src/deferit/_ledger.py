@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 import anyio.to_thread
 
 from deferit._committer import AwaitableReply, BlockingReply, Callback, Committer, returned
-from deferit._core.commands import CHANGES, Finish, Get, Release, Report
+from deferit._core.commands import CHANGES, Finish, Release, Report
 from deferit._core.job import Job
+from deferit._core.queries import Get
 from deferit._log import log, logger
 from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
@@ -19,7 +20,8 @@ from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from deferit._core.commands import Command, Query
+    from deferit._core.commands import Command
+    from deferit._core.queries import Query
     from deferit.stores.base import Store
 
 

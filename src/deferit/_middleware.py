@@ -118,12 +118,17 @@ class Middleware(ABC):
             owner=visit.owner,
             ttl=self.options.retention if mark.retention is None else mark.retention,
             repeatable=mark.is_repeatable(request.method),
+            timeout=mark.timeout,
+            retries=mark.retries,
+            queue=label if mark.concurrency is not None else "",
+            slots=mark.concurrency,
         )
         if mark.schedule is not None:
             draft = replace(draft, due_at=mark.schedule.next_after(draft.created_at))
         callbacks = self.options.callbacks
         allowed = callbacks.allowed if callbacks else None
-        return Submission(visit, mark, deferral, draft, placeholder, allowed)
+        limits = self.options.limits
+        return Submission(visit, mark, deferral, draft, placeholder, allowed, limits)
 
     def configured(self, request: Request, route: Route) -> Submission | None:
         """Return the submission of a request to a configured route; None if it is answered synchronously."""

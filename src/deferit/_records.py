@@ -28,6 +28,7 @@ class Captured:
 
 encode = msgspec.msgpack.Encoder().encode
 decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_history = msgspec.msgpack.Decoder(tuple[float, ...]).decode
 decode_captured = msgspec.msgpack.Decoder(Captured).decode
 
 

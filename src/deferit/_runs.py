@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from deferit._core.commands import Append, Load
+from deferit._core.commands import Append
+from deferit._core.queries import Load
 from deferit._core.recorder import Recorder
 from deferit._loops import is_canceled
 from deferit.context import RunningJob, current
@@ -57,6 +58,7 @@ class Run(RunningJob, Work):
         self.raised: BaseException | None = None
         self.trial: Trial | None = None
         self.over = threading.Event()
+        self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
         self._worker = worker
         self._canceled = False
         self._report: tuple[int | None, str | None] | None = None
@@ -82,6 +84,13 @@ class Run(RunningJob, Work):
         self.raised = exc
 
     # --- for the worker ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has run longer than its mark allows, and was not told to end yet."""
+        return (
+            self._deadline is not None and not self._canceled and time.monotonic() >= self._deadline
+        )
 
     def cancel(self) -> None:
         """Have the handler told, when it next asks, and its answer thrown away."""

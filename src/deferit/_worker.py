@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from random import random
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -19,16 +20,18 @@ from deferit._core.commands import (
     Claimed,
     Create,
     Finish,
-    Position,
     Release,
     Renew,
     Report,
     Sweep,
+    Swept,
 )
 from deferit._core.effects import ShuttingDown, Try
 from deferit._core.ids import prefix_at
 from deferit._core.job import Failure, Job, Status
 from deferit._core.outcome import outcome
+from deferit._core.queries import Due
+from deferit._core.retry import retry_at
 from deferit._log import log, log_exception, log_new
 from deferit._loops import current_loop
 from deferit._records import decode_captured
@@ -87,9 +90,9 @@ class Worker:
         self._claim_at = 0.0
         self._is_closing = False
 
-    def look(self, newest: Job) -> None:
-        """Look whether jobs wait that were accepted before ``newest``, as after a restart."""
-        self._has_backlog = self.ledger.read(Position(newest, 1)) != 0
+    def look(self) -> None:
+        """Look whether jobs wait that could begin, as after a restart."""
+        self._has_backlog = self._is_any_due()
 
     def close(self) -> None:
         """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
@@ -147,14 +150,15 @@ class Worker:
     ) -> Create:
         """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it.
 
-        An urgent one, whose client may have the answer at once, passes those that wait.
+        An urgent one, whose client may have the answer at once, passes those that wait. Of a queue with slots only the
+        store knows how many there are.
         """
         if self._is_closing:
             raise ShuttingDown
         if carried:
             self._carried[create.job.id] = carried
         now = self.ledger.now()
-        has_turn = is_urgent or not self._has_backlog
+        has_turn = (is_urgent or not self._has_backlog) and create.job.slots is None
         if not has_turn or create.job.due_at > now or not self._slots.take():
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self._lease)
@@ -228,7 +232,10 @@ class Worker:
         if isinstance(end.escaped, ShuttingDown):
             self.ledger.submit(Release(run.id, run.attempt, now))
             return
-        self.ledger.submit(Finish(run.id, run.attempt, now, result, error, end.outcome.body))
+        again_at = retry_at(run.job, end.outcome, now, random())  # noqa: S311  jitter is no secret
+        self.ledger.submit(
+            Finish(run.id, run.attempt, now, result, error, end.outcome.body, again_at)
+        )
         if error and error.code == "handler-exception":
             log_exception(run, run.route, end.escaped or run.raised)
 
@@ -270,7 +277,8 @@ class Worker:
             StoreUnavailable: there was no room to begin it, and it could not be made durable to wait.
             BaseException: what the handler raised in place of a response.
         """
-        create = self._at_once(Create(effect.job, effect.request), carried, is_urgent=True)
+        create = Create(effect.job, effect.request, limits=effect.limits)
+        create = self._at_once(create, carried, is_urgent=True)
         trial = Trial(create)
         run = self._begin_trial(trial)
         if run is None:
@@ -288,7 +296,8 @@ class Worker:
         """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored."""
         self._backend = current_loop().backend
         await self._executor.aprepare(self._backend)
-        create = self._at_once(Create(effect.job, effect.request), carried, is_urgent=True)
+        create = Create(effect.job, effect.request, limits=effect.limits)
+        create = self._at_once(create, carried, is_urgent=True)
         trial = Trial(create)
         run = self._begin_trial(trial)
         if run is None:
@@ -345,7 +354,7 @@ class Worker:
         """Have the job of a trial stored, if that is not under way and its end is not known."""
         if trial.begins_keeping():
             now = self.ledger.now()
-            create = replace(trial.create, lease_until=now + self._lease)
+            create = replace(trial.create, lease_until=now + self._lease, limits=None)
             self.ledger.submit(create, partial(self._kept, run, trial))
 
     def _kept(self, run: Run, trial: Trial, result: object) -> None:
@@ -434,23 +443,9 @@ class Worker:
     def _is_any_due(self) -> bool:
         """Whether a job waits that may begin: only then is it worth to hold slots that a trial could have."""
         self._has_backlog = False
-        count = cast("int", self.ledger.read(Position(self._last_due(), 1)))
-        self._has_backlog |= count > 0
-        return count > 0
-
-    def _last_due(self) -> Job:
-        """Return a job behind which nothing is due."""
-        now = self.ledger.now()
-        return Job(
-            id="job_~",
-            application=self._application,
-            route="",
-            method="",
-            created_at=now,
-            updated_at=now,
-            due_at=now,
-            ttl=0.0,
-        )
+        is_due = cast("bool", self.ledger.read(Due(self._application, self.ledger.now())))
+        self._has_backlog |= is_due
+        return is_due
 
     def _claimed(self, slots: int) -> tuple[Claimed, ...]:
         """Claim jobs for slots that were taken; give back those that are too many."""
@@ -476,18 +471,31 @@ class Worker:
         for lease in cast("tuple[tuple[str, int], ...]", lost):
             self._stop_run(self._runs.get(lease))
 
-    def sweep(self) -> None:
-        """Take jobs from lost workers, and drop what has expired.
+    def expire(self) -> None:
+        """End what has run longer than its mark allows; what is only tried is stored for that."""
+        for run in [run for run in list(self._trials) if run.is_late]:
+            self.keep(run, cast("Trial", run.trial))
+        for run in [run for run in list(self._runs.values()) if run.is_late]:
+            error = Failure("deadline-exceeded", f"The handler ran for {run.job.timeout:g} s.")
+            self.ledger.submit(Finish(run.id, run.attempt, self.ledger.now(), None, error))
+            self._stop_run(run)
+
+    def sweep(self) -> bool:
+        """Take jobs from lost workers, and drop what has expired; return whether there is more of it.
 
         Not before the store knows how jobs of this process ended, or they would be taken for lost after an outage.
         """
         if self.ledger.is_behind:
-            return
-        swept = cast("tuple[Job, ...]", self.ledger.execute(Sweep(self.ledger.now())))
-        for job in swept:
+            return False
+        swept = cast("Swept", self.ledger.execute(Sweep(self.ledger.now())))
+        for job in swept.jobs:
             log(job)
             self.ledger.signals.notify(job.id, job)
-        self._has_backlog |= any(job.status is Status.ACCEPTED for job in swept)
+        self._has_backlog |= any(job.status is Status.ACCEPTED for job in swept.jobs)
+        self._forget_carried()
+        return not swept.is_done
+
+    def _forget_carried(self) -> None:
         for job_id in [job_id for job_id in list(self._carried) if not self._may_begin(job_id)]:
             self._carried.pop(job_id, None)
 

@@ -2,13 +2,15 @@
 
 DeferitError
 ├── OptionError              an option, a mark or a route cannot be used
-├── JobCanceled              raised inside a handler: its job was canceled
+├── JobCanceled              raised inside a handler: its job was canceled, or its time is over
 ├── InvalidTransition        a job cannot go from this status to that
 └── StoreError
     ├── StoreUnavailable     the store cannot be opened, read or written now
     ├── JobNotFound          no job has this id
     ├── JobExists            a job has this id already
     ├── KeyReused            another request has used the idempotency key
+    ├── QueueFull            too many jobs wait
+    ├── TooManyJobs          the owner has too many jobs
     └── LeaseLost            somebody else has the job now, or nobody has
 
 Every exception keeps its arguments in ``args``, so that it survives pickling on its way out of another process,
@@ -25,13 +27,13 @@ class OptionError(DeferitError, ValueError):
 
 
 class JobCanceled(DeferitError):
-    """The running job was canceled; let it pass, so that the handler ends.
+    """The running job was canceled, or its time is over; let it pass, so that the handler ends.
 
     Raised by ``progress``, ``track`` and ``current_job().check()``. The argument is the job's id.
     """
 
     def __str__(self) -> str:
-        return f"job {self.args[0]} was canceled"
+        return f"job {self.args[0]} was canceled, or its time is over"
 
 
 class InvalidTransition(DeferitError):
@@ -73,6 +75,20 @@ class KeyReused(StoreError):
 
     def __str__(self) -> str:
         return f"the idempotency key belongs to another request, whose job is {self.args[0]}"
+
+
+class QueueFull(StoreError):
+    """Too many jobs wait. The argument is how many may."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} jobs wait already, and no more may (option max_queue)"
+
+
+class TooManyJobs(StoreError):
+    """The owner has too many jobs that are not finished. The argument is how many it may have."""
+
+    def __str__(self) -> str:
+        return f"the owner has {self.args[0]} unfinished jobs, and no more are allowed (option max_jobs_per_owner)"
 
 
 class LeaseLost(StoreError):

@@ -37,8 +37,8 @@ def deferred(handler: Callable[..., Any] | None = None, /, **marks: Any) -> Any:
 
     Args:
         handler: the handler, where the decorator is used without parentheses.
-        marks: see `deferit._core.policy.Mark`: ``methods``, ``accept``, ``mode``, ``wait``, ``repeatable``,
-            ``retention``, ``schedule``, ``coalesce``, ``name``.
+        marks: see `deferit._core.policy.Mark`: ``methods``, ``accept``, ``mode``, ``wait``, ``timeout``,
+            ``retries``, ``repeatable``, ``concurrency``, ``retention``, ``schedule``, ``coalesce``, ``name``.
 
     Raises:
         OptionError: a mark that cannot be used, or something that is not a handler.

@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from deferit._core.commands import Limits
 from deferit._core.http import Request
 from deferit._core.policy import Defaults, Mode, Routes, mode, routes_from, seconds, unknown
 from deferit._schedule import mark_from_text
@@ -45,6 +46,8 @@ class Options:
         base_url: the application's public URL with any root path, without ``prefix``; None: as each request says.
         owner: a function of the captured `Request` that returns to whom a job belongs, a text or None.
         concurrency: how many jobs run at once in a process.
+        max_queue: how many jobs may wait in the store, of all processes; None: any number.
+        max_jobs_per_owner: how many jobs an owner may have in the store that are not finished; None: any number.
         max_body: bytes of a deferred request's body at the most.
         max_result: bytes of a handler's response at the most.
         retention: seconds for which a finished job is kept.
@@ -70,6 +73,8 @@ class Options:
     base_url: str | None = None
     owner: OwnerOf | None = None
     concurrency: int = 8
+    max_queue: int | None = 10_000
+    max_jobs_per_owner: int | None = None
     max_body: float = 1024**3
     max_result: float = 1024**3
     retention: float = 86_400.0
@@ -87,6 +92,11 @@ class Options:
     def defaults(self) -> Defaults:
         """What applies where a mark says nothing."""
         return Defaults(self.mode, self.wait, self.max_wait, self.retention)
+
+    @property
+    def limits(self) -> Limits:
+        """How many jobs there may be."""
+        return Limits(self.max_queue, self.max_jobs_per_owner)
 
 
 def options_from(keywords: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Options:
@@ -173,6 +183,12 @@ def _count(name: str, value: object) -> int:
     return int(number)
 
 
+def _count_or_none(name: str, value: object) -> int | None:
+    if value is None or (isinstance(value, str) and value.lower() in {"", "none"}):
+        return None
+    return _count(name, value)
+
+
 def _flag(name: str, value: object) -> bool:
     words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     found = value if isinstance(value, bool) else words.get(str(value).lower())
@@ -241,6 +257,8 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
     "base_url": _url,
     "owner": _owner,
     "concurrency": _count,
+    "max_queue": _count_or_none,
+    "max_jobs_per_owner": _count_or_none,
     "max_body": _count,
     "max_result": _count,
     "retention": _positive_seconds,

@@ -30,20 +30,18 @@ except ModuleNotFoundError as exc:
 
 from deferit._core.callback import Callback
 from deferit._core.commands import (
+    MOST_READY,
     ORPHANED,
     Append,
     Cancel,
-    Changed,
-    Changes,
     Claim,
     ClaimCallbacks,
     Claimed,
     Create,
+    Dispatch,
     Finish,
-    Get,
-    List,
-    Load,
-    Position,
+    Limits,
+    Observe,
     Purge,
     Release,
     Renew,
@@ -54,14 +52,17 @@ from deferit._core.commands import (
 from deferit._core.idempotency import Identity
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import TOMBSTONE, Failure, Job, Result, Status
-from deferit.exceptions import JobExists, JobNotFound, KeyReused, LeaseLost
+from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
+from deferit._core.rules import REMEMBERED
+from deferit.exceptions import JobExists, JobNotFound, KeyReused, LeaseLost, QueueFull, TooManyJobs
 from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from deferit._core.commands import Command, Query
+    from deferit._core.commands import Command
+    from deferit._core.queries import Query
     from deferit.stores.base import Store
 
 NOON = 1_800_000_000.0
@@ -281,13 +282,26 @@ class StoreContract:
         assert store.read(Get(job.id)) == claimed.job
         assert _claim(store) == ()
 
-    def test_the_longest_due_is_claimed_first_and_those_due_at_once_by_id(
+    def test_jobs_of_one_owner_are_claimed_in_the_order_in_which_they_became_ready(
         self, store: Store
     ) -> None:
-        for number, due_at in ((1, NOON), (3, NOON - 9), (2, NOON - 9)):
+        for number, due_at in ((1, NOON), (4, NOON + 9), (3, NOON + 5), (2, NOON)):
             waiting(store, number, due_at=due_at)
 
-        assert [claimed.job.id for claimed in _claim(store)] == [a_job(n).id for n in (2, 3, 1)]
+        claimed = _claim(store, now=NOON + 9)
+
+        assert [claimed.job.id for claimed in claimed] == [a_job(n).id for n in (1, 2, 3, 4)]
+
+    def test_a_claim_makes_ready_what_has_been_due_longest(self, store: Store) -> None:
+        for number in range(MOST_READY + 2):
+            waiting(store, number, due_at=NOON + 9 - number / 100, owner=str(number))
+
+        (claimed,) = _claim(store, now=NOON + 9, limit=1)
+        again = _claim(store, now=NOON + 9, limit=MOST_READY)
+
+        first = [a_job(number).id for number in reversed(range(2, MOST_READY + 2))]
+        assert claimed.job.id == min(first)  # all of them have the same turn
+        assert len(again) == MOST_READY
 
     @pytest.mark.parametrize("limit", [0, 1, 2, 9])
     def test_a_claim_takes_no_more_than_its_limit(self, store: Store, limit: int) -> None:
@@ -308,6 +322,226 @@ class StoreContract:
 
         assert _claim(store) == ()
         assert len(ask(store, Claim("another", NOON, LEASE, 9))) == 1
+
+    # --- turns ---
+
+    def test_a_job_is_not_behind_the_thousand_of_another_owner(self, store: Store) -> None:
+        store.execute([Create(a_job(number), REQUEST) for number in range(1000)])
+        _claim(store, limit=5)
+
+        waiting(store, 2000, owner="ben")
+        waiting(store, 2001, owner="ben")
+
+        claimed = [claimed.job for claimed in _claim(store, limit=4)]
+        assert [job.id for job in claimed] == [a_job(n).id for n in (5, 2000, 6, 2001)]
+
+    def test_nobody_counts_as_one_owner(self, store: Store) -> None:
+        for number in range(3):
+            waiting(store, number, owner=None)
+        waiting(store, 3)
+
+        claimed = [claimed.job for claimed in _claim(store)]
+
+        assert [job.id for job in claimed] == [a_job(n).id for n in (0, 3, 1, 2)]
+
+    def test_a_job_that_becomes_ready_late_has_its_turn_like_the_others(self, store: Store) -> None:
+        waiting(store, 9, owner="ben", due_at=NOON + 5)
+        for number in range(3):
+            waiting(store, number)
+
+        claimed = [claimed.job for claimed in _claim(store, now=NOON + 5)]
+
+        assert [job.id for job in claimed] == [a_job(n).id for n in (0, 9, 1, 2)]
+
+    # --- queues ---
+
+    def test_no_more_jobs_of_a_queue_run_than_it_has_slots(self, store: Store) -> None:
+        for number in range(4):
+            waiting(store, number, queue="export", slots=2)
+        waiting(store, 9, created_at=NOON + 1, due_at=NOON + 1)
+
+        first = _claim(store, now=NOON + 1)
+        second = _claim(store, now=NOON + 1)
+        finish(store, first[0].job, b"hello")
+        third = _claim(store, now=NOON + 1)
+
+        assert [claimed.job.id for claimed in first] == [a_job(n).id for n in (0, 1, 9)]
+        assert second == ()
+        assert [claimed.job.id for claimed in third] == [a_job(2).id]
+
+    def test_the_longest_due_of_several_queues_is_claimed_first(self, store: Store) -> None:
+        for number, queue in enumerate(("", "export", "", "import", "export")):
+            at = NOON + number
+            waiting(
+                store, number, created_at=at, due_at=at, queue=queue, slots=9 if queue else None
+            )
+
+        claimed = [claimed.job for claimed in _claim(store, now=NOON + 9, limit=4)]
+
+        assert [job.id for job in claimed] == [a_job(n).id for n in range(4)]
+
+    def test_a_queue_is_one_applications_own(self, store: Store) -> None:
+        running(store, 1, application="another", queue="export", slots=1)
+        waiting(store, 2, queue="export", slots=1)
+
+        assert [claimed.job.id for claimed in _claim(store)] == [a_job(2).id]
+
+    # --- one job by its id ---
+
+    def test_a_claim_may_name_the_job(self, store: Store) -> None:
+        for number in range(3):
+            waiting(store, number)
+
+        (claimed,) = _claim(store, job_id=a_job(1).id)
+
+        assert claimed == Claimed(a_job(1).claimed(NOON), REQUEST)
+        assert _claim(store, job_id=a_job(1).id) == ()
+        assert [claimed.job.id for claimed in _claim(store)] == [a_job(0).id, a_job(2).id]
+
+    def test_what_does_not_wait_cannot_be_claimed_by_its_name(self, store: Store) -> None:
+        begun, early = running(store, 1), waiting(store, 2, due_at=NOON + 9)
+        done = finished(store, 3)
+
+        for job_id in (begun.id, early.id, done.id, "job_nobody"):
+            assert _claim(store, job_id=job_id) == ()
+
+    def test_a_named_job_waits_for_a_slot_of_its_queue(self, store: Store) -> None:
+        busy = running(store, 1, queue="export", slots=1)
+        waiting(store, 2, queue="export", slots=1)
+        ask(store, Dispatch("shop", NOON, NOON + 60, 9))
+
+        assert _claim(store, job_id=a_job(2).id) == ()
+        finish(store, busy, b"hello")
+        assert [job.id for job in ask(store, Dispatch("shop", NOON, NOON + 60, 9))] == [a_job(2).id]
+        assert len(_claim(store, job_id=a_job(2).id)) == 1
+
+    # --- dispatch ---
+
+    def test_a_job_is_offered_once_until_the_offer_is_lost(self, store: Store) -> None:
+        job = waiting(store, 1)
+        offer = Dispatch("shop", NOON, NOON + 60, 9)
+
+        assert ask(store, offer) == (job,)
+        assert ask(store, offer) == ()
+        assert _claim(store) == ()
+        assert store.read(Get(job.id)) == job
+        assert ask(store, replace(offer, now=NOON + 60)) == (job,)
+
+    def test_an_offered_job_is_claimed_by_its_name(self, store: Store) -> None:
+        job = waiting(store, 1)
+        ask(store, Dispatch("shop", NOON, NOON + 60, 9))
+
+        (claimed,) = _claim(store, job_id=job.id)
+
+        assert claimed == Claimed(job.claimed(NOON), REQUEST)
+        assert ask(store, Dispatch("shop", NOON + 60, NOON + 120, 9)) == ()
+
+    def test_jobs_are_offered_in_the_order_of_claims(self, store: Store) -> None:
+        for number in range(3):
+            waiting(store, number)
+        waiting(store, 3, owner="ben")
+
+        first = ask(store, Dispatch("shop", NOON, NOON + 60, 2))
+        second = ask(store, Dispatch("shop", NOON, NOON + 60, 9))
+
+        assert [job.id for job in first] == [a_job(0).id, a_job(3).id]
+        assert [job.id for job in second] == [a_job(1).id, a_job(2).id]
+
+    def test_an_offered_job_can_be_canceled(self, store: Store) -> None:
+        job = waiting(store, 1)
+        ask(store, Dispatch("shop", NOON, NOON + 60, 9))
+
+        ask(store, Cancel(job.id, 0, NOON, "never started"))
+
+        assert _claim(store, job_id=job.id) == ()
+        assert ask(store, Dispatch("shop", NOON + 60, NOON + 120, 9)) == ()
+
+    # --- limits ---
+
+    def test_a_full_queue_refuses_what_would_have_to_wait(self, store: Store) -> None:
+        waiting(store, 1)
+        waiting(store, 2, due_at=NOON + 60)
+        waiting(store, 3, application="another")
+        limits = Limits(max_queue=2)
+
+        with pytest.raises(QueueFull, match="2 jobs"):
+            ask(store, Create(a_job(4), REQUEST, limits=limits))
+        begun = ask(store, Create(a_job(5).claimed(NOON), REQUEST, LEASE, limits))
+        _claim(store)
+
+        assert is_gone(store, Get(a_job(4).id))
+        assert begun.status is Status.RUNNING
+        assert ask(store, Create(a_job(4), REQUEST, limits=limits)) == a_job(4)
+
+    def test_an_owner_has_so_many_unfinished_jobs_at_the_most(self, store: Store) -> None:
+        waiting(store, 1)
+        begun = running(store, 2)
+        running(store, 3, owner="ben")
+        finished(store, 4)
+        limits = Limits(max_per_owner=2)
+
+        for job in (a_job(5), a_job(5).claimed(NOON)):
+            lease = LEASE if job.status is Status.RUNNING else None
+            with pytest.raises(TooManyJobs, match="2 unfinished"):
+                ask(store, Create(job, REQUEST, lease, limits))
+        assert ask(store, Create(a_job(6, owner="ben"), REQUEST, limits=limits)).owner == "ben"
+        assert ask(store, Create(a_job(7, owner=None), REQUEST, limits=limits)).owner is None
+        finish(store, begun, b"hello")
+
+        assert ask(store, Create(a_job(5), REQUEST, limits=limits)) == a_job(5)
+
+    def test_a_batch_has_no_more_jobs_admitted_than_limits_allow(self, store: Store) -> None:
+        limits = Limits(max_queue=3)
+
+        answers = store.execute([Create(a_job(n), REQUEST, limits=limits) for n in range(5)])
+
+        assert [type(answer) for answer in answers] == [Job, Job, Job, QueueFull, QueueFull]
+
+    def test_limits_do_not_keep_the_same_request_from_its_job(self, store: Store) -> None:
+        job = waiting(store, 1, identity=SAME)
+
+        twin = Create(a_job(2, identity=SAME), REQUEST, limits=Limits(1, 1))
+
+        assert ask(store, twin) == job
+
+    # --- tries ---
+
+    def test_a_failed_try_is_followed_by_another_and_leaves_nothing_behind(
+        self, store: Store
+    ) -> None:
+        job = running(store, retries=1)
+        ask(store, Append(job.id, 1, 0, LONG))
+        error = Failure("handler-exception", "The handler raised OSError.")
+
+        back = ask(store, Finish(job.id, 1, NOON, a_result(2), error, b"page", NOON + 30))
+
+        assert back == job.retried(NOON, NOON + 30)
+        assert is_gone(store, Load(job.id, 1, 0))
+        assert _claim(store, now=NOON + 29) == ()
+        (claimed,) = _claim(store, now=NOON + 30)
+        assert (claimed.job.attempt, claimed.job.tries, claimed.request) == (2, 1, REQUEST)
+        ended = ask(store, Finish(job.id, 2, NOON + 31, a_result(), error, b"page!", NOON + 60))
+        assert ended.status is Status.FAILED
+        assert store.read(Load(job.id, 2, 0)) == b"page!"
+
+    # --- histories ---
+
+    def test_durations_of_a_route_are_remembered_in_their_order(self, store: Store) -> None:
+        ask(store, Observe("shop", "POST /reports", (1.0, 0.5)))
+        ask(store, Observe("shop", "POST /exports", (9.0,)))
+        ask(store, Observe("another", "POST /reports", (7.0,)))
+        ask(store, Observe("shop", "POST /reports", (2.0,)))
+
+        assert store.read(History("shop", "POST /reports")) == (1.0, 0.5, 2.0)
+        assert store.read(History("shop", "POST /other")) == ()
+
+    def test_only_the_latest_durations_are_remembered(self, store: Store) -> None:
+        for start in range(0, REMEMBERED + 100, 100):
+            ask(store, Observe("shop", "a", tuple(float(start + n) for n in range(100))))
+
+        known = store.read(History("shop", "a"))
+
+        assert known == tuple(float(100 + n) for n in range(REMEMBERED))
 
     # --- pieces ---
 
@@ -375,9 +609,9 @@ class StoreContract:
         job = running(store)
 
         assert ask(store, Renew(((job.id, 1),), LEASE + 15)) == ()
-        assert ask(store, Sweep(LEASE + 14)) == ()
+        assert ask(store, Sweep(LEASE + 14)).jobs == ()
         assert store.read(Get(job.id)) == job
-        assert [lost.id for lost in ask(store, Sweep(LEASE + 16))] == [job.id]
+        assert [lost.id for lost in ask(store, Sweep(LEASE + 16)).jobs] == [job.id]
 
     def test_renewing_tells_which_leases_are_lost(self, store: Store) -> None:
         held, done = running(store, 1), finished(store, 2)
@@ -385,7 +619,7 @@ class StoreContract:
         lost = ((done.id, 1), (back.id, 0), (again.id, 1), ("job_nobody", 1))
 
         assert ask(store, Renew(((held.id, 1), *lost), LEASE + 15)) == lost
-        assert [job.id for job in ask(store, Sweep(LEASE + 1))] == [again.id]
+        assert [job.id for job in ask(store, Sweep(LEASE + 1)).jobs] == [again.id]
 
     # --- changes of a job ---
 
@@ -396,8 +630,8 @@ class StoreContract:
 
         assert reported == job.reported(NOON + 1, 40, "half-way")
         assert store.read(Get(job.id)) == reported
-        assert ask(store, Sweep(LEASE - 1)) == ()
-        assert len(ask(store, Sweep(LEASE))) == 1
+        assert ask(store, Sweep(LEASE - 1)).jobs == ()
+        assert len(ask(store, Sweep(LEASE)).jobs) == 1
 
     @pytest.mark.parametrize(
         "change",
@@ -513,7 +747,7 @@ class StoreContract:
 
         back = ask(store, Release(job.id, 1, NOON + 5))
 
-        assert back == job.returned(NOON + 5)
+        assert back == job.released(NOON + 5)
         assert is_gone(store, Load(job.id, 1, 0))
         assert _claim(store, now=NOON + 4) == ()
         assert _claim(store, now=NOON + 5) == (Claimed(back.claimed(NOON + 5), REQUEST),)
@@ -523,7 +757,7 @@ class StoreContract:
 
         ended = ask(store, Release(job.id, 1, NOON))
 
-        assert ended == job.lost(NOON)
+        assert ended == job.released(NOON)
         assert ended.error.code == "interrupted"
         assert _claim(store) == ()
 
@@ -536,7 +770,7 @@ class StoreContract:
         assert canceled == job.canceled(NOON, "asked to stop")
         assert store.read(Get(job.id)) == canceled
         assert _claim(store) == ()
-        assert ask(store, Sweep(NOON + TTL)) == ()
+        assert ask(store, Sweep(NOON + TTL)).jobs == ()
         with pytest.raises(LeaseLost):
             finish(store, job, b"late")
 
@@ -592,9 +826,9 @@ class StoreContract:
         job = running(store, repeatable=True)
         ask(store, Append(job.id, 1, 0, b"half of it"))
 
-        (back,) = ask(store, Sweep(LEASE))
+        (back,) = ask(store, Sweep(LEASE)).jobs
 
-        assert back == job.returned(LEASE)
+        assert back == job.lost(LEASE)
         assert store.read(Get(job.id)) == back
         assert is_gone(store, Load(job.id, 1, 0))
         (claimed,) = _claim(store, now=LEASE)
@@ -603,7 +837,7 @@ class StoreContract:
     def test_another_job_of_a_lost_worker_is_interrupted(self, store: Store) -> None:
         job = running(store)
 
-        (ended,) = ask(store, Sweep(LEASE))
+        (ended,) = ask(store, Sweep(LEASE)).jobs
 
         assert ended == job.lost(LEASE)
         assert store.read(Get(job.id)) == ended
@@ -611,12 +845,12 @@ class StoreContract:
     def test_no_lease_is_taken_before_its_end(self, store: Store) -> None:
         running(store)
 
-        assert ask(store, Sweep(LEASE - 0.1)) == ()
+        assert ask(store, Sweep(LEASE - 0.1)).jobs == ()
 
     def test_waiting_jobs_are_never_swept(self, store: Store) -> None:
         job = waiting(store)
 
-        assert ask(store, Sweep(NOON + 1e9)) == ()
+        assert ask(store, Sweep(NOON + 1e9)).jobs == ()
         assert store.read(Get(job.id)) == job
 
     def test_a_result_expires_then_its_tombstone(self, store: Store) -> None:
@@ -624,10 +858,10 @@ class StoreContract:
         ask(store, Append(job.id, 1, 0, LONG))
         job = finish(store, job, b"end", chunks=2)
 
-        assert ask(store, Sweep(NOON + TTL - 0.1)) == ()
+        assert ask(store, Sweep(NOON + TTL - 0.1)).jobs == ()
         assert store.read(Load(job.id, 1, 0)) == LONG
 
-        assert ask(store, Sweep(NOON + TTL)) == ()
+        assert ask(store, Sweep(NOON + TTL)).jobs == ()
         assert store.read(Get(job.id)) == job.stripped()
         assert is_gone(store, Load(job.id, 1, 0))
         assert is_gone(store, Load(job.id, 1, 1))
@@ -635,7 +869,7 @@ class StoreContract:
         ask(store, Sweep(NOON + TTL + TOMBSTONE - 0.1))
         assert not is_gone(store, Get(job.id))
 
-        assert ask(store, Sweep(NOON + TTL + TOMBSTONE)) == ()
+        assert ask(store, Sweep(NOON + TTL + TOMBSTONE)).jobs == ()
         assert is_gone(store, Get(job.id))
 
     def test_a_short_body_goes_with_its_result(self, store: Store) -> None:
@@ -663,9 +897,12 @@ class StoreContract:
 
         lost = ask(store, sweep)
 
-        assert [job.id for job in lost] == [a_job(2).id, a_job(1).id]
+        assert [job.id for job in lost.jobs] == [a_job(2).id, a_job(1).id]
+        assert not lost.is_done
         assert [_job(store, a_job(n).id).result is None for n in (3, 4, 5)] == [False, True, True]
-        assert [job.id for job in ask(store, sweep)] == [a_job(0).id]
+        rest = ask(store, sweep)
+        assert [job.id for job in rest.jobs] == [a_job(0).id]
+        assert rest.is_done
         assert _job(store, a_job(3).id).result is None
 
     def test_pieces_whose_job_never_came_are_dropped(self, store: Store) -> None:
@@ -924,16 +1161,41 @@ class StoreContract:
 
     # --- positions, changes ------------------------------------------------------------------------------------------
 
-    def test_a_position_counts_the_jobs_due_before(self, store: Store) -> None:
-        first = waiting(store, 3, due_at=NOON - 9)
-        second, third = waiting(store, 1), waiting(store, 2)
-        waiting(store, 4, due_at=NOON + 9)
-        waiting(store, 0, application="another")
-        running(store, 5)
-        finished(store, 6)
+    def test_a_list_may_be_of_everybody_and_of_one_route(self, store: Store) -> None:
+        first = waiting(store, 1)
+        second = waiting(store, 2, owner=None, route="GET /exports")
+        third = waiting(store, 3, owner="ben", route="GET /exports")
+        waiting(store, 4, application="another")
 
-        assert [store.read(Position(job)) for job in (first, second, third)] == [0, 1, 2]
-        assert [store.read(Position(job, 1)) for job in (first, second, third)] == [0, 1, 1]
+        everybodys = store.read(List("shop", None, None, 9, None))
+        exports = store.read(List("shop", None, None, 1, third.id, "GET /exports"))
+        bens = store.read(List("shop", "ben", None, 9, None, "POST /reports"))
+
+        assert (everybodys, exports, bens) == ((third, second, first), (second,), ())
+
+    def test_a_position_counts_the_ready_jobs_in_front_and_all_that_run(self, store: Store) -> None:
+        first, second, third = (waiting(store, number) for number in (3, 1, 2))
+        early = waiting(store, 4, due_at=NOON + 9)
+        aside = waiting(store, 7, queue="export", slots=1)
+        waiting(store, 0, application="another")
+        begun, done = running(store, 5), finished(store, 6)
+
+        jobs = [first, second, third, early, aside, begun, done]
+        ahead = [store.read(Position(job.id)) for job in jobs]
+
+        assert ahead == [Ahead(n, 1) for n in (0, 1, 2, 3, 0, 0, 0)]
+        assert [store.read(Position(job.id, 1)).jobs for job in jobs] == [0, 1, 1, 1, 0, 0, 0]  # type: ignore[attr-defined]
+        assert store.read(Position("job_nobody")) == Ahead(0, 0)
+
+    def test_a_job_is_due_if_it_could_be_claimed(self, store: Store) -> None:
+        running(store, 1)
+        waiting(store, 2, application="another")
+        assert store.read(Due("shop", NOON)) is False
+        waiting(store, 3, due_at=NOON + 9)
+        assert store.read(Due("shop", NOON + 8.9)) is False
+        assert store.read(Due("shop", NOON + 9)) is True
+        waiting(store, 4)
+        assert store.read(Due("shop", NOON)) is True
 
     def test_changes_begin_now(self, store: Store) -> None:
         waiting(store)
@@ -1020,8 +1282,10 @@ def _job(store: Store, job_id: str) -> Job:
     return job
 
 
-def _claim(store: Store, now: float = NOON, limit: int = 9) -> tuple[Claimed, ...]:
-    claimed: tuple[Claimed, ...] = ask(store, Claim("shop", now, now + 15, limit))
+def _claim(
+    store: Store, now: float = NOON, limit: int = 9, job_id: str | None = None
+) -> tuple[Claimed, ...]:
+    claimed: tuple[Claimed, ...] = ask(store, Claim("shop", now, now + 15, limit, job_id))
     return claimed
 
 
@@ -1108,15 +1372,30 @@ class StoreComparison(RuleBasedStateMachine):
         repeatable=st.booleans(),
         callback=st.sampled_from([None, CALLBACK]),
         identity=st.sampled_from(IDENTITIES),
+        owner=st.sampled_from(["ada", "ben", None]),
+        queue=st.sampled_from(["", "", "export"]),
+        retries=st.sampled_from([0, 1]),
+        limits=st.sampled_from([None, Limits(2, None), Limits(None, 2)]),
         at_once=st.booleans(),
         request=BODIES,
     )
-    def create(self, number: int, delay: float, at_once: bool, request: bytes, **rest: Any) -> None:  # noqa: FBT001
-        job = a_job(number, created_at=self.now, due_at=self.now + delay, **rest)
+    def create(  # noqa: PLR0913, PLR0917  what a job begins with
+        self,
+        number: int,
+        delay: float,
+        queue: str,
+        limits: Limits | None,
+        at_once: bool,  # noqa: FBT001
+        request: bytes,
+        **rest: Any,
+    ) -> None:
+        slots = 1 if queue else None
+        instants = {"created_at": self.now, "due_at": self.now + delay}
+        job = a_job(number, queue=queue, slots=slots, **instants, **rest)
         if at_once:
-            self._ask(Create(job.claimed(self.now), request, self.now + 15))
+            self._ask(Create(job.claimed(self.now), request, self.now + 15, limits))
         else:
-            self._ask(Create(job, request))
+            self._ask(Create(job, request, limits=limits))
 
     @rule(number=JOBS, off=ATTEMPTS, index=st.integers(0, 3), data=BODIES, early=st.booleans())
     def append(self, number: int, off: int, index: int, data: bytes, early: bool) -> None:  # noqa: FBT001
@@ -1126,6 +1405,18 @@ class StoreComparison(RuleBasedStateMachine):
     @rule(application=st.sampled_from(["shop", "another"]), limit=LIMITS)
     def claim(self, application: str, limit: int) -> None:
         self._ask(Claim(application, self.now, self.now + 15, limit))
+
+    @rule(number=JOBS)
+    def claim_one(self, number: int) -> None:
+        self._ask(Claim("shop", self.now, self.now + 15, 1, a_job(number).id))
+
+    @rule(application=st.sampled_from(["shop", "another"]), limit=LIMITS)
+    def dispatch(self, application: str, limit: int) -> None:
+        self._ask(Dispatch(application, self.now, self.now + 10, limit))
+
+    @rule(seconds=st.lists(st.floats(0, 9), max_size=3))
+    def observe(self, seconds: list[float]) -> None:
+        self._ask(Observe("shop", "POST /reports", tuple(seconds)))
 
     @rule(leases=st.lists(st.tuples(JOBS, ATTEMPTS), max_size=3))
     def renew(self, leases: list[tuple[int, int]]) -> None:
@@ -1137,12 +1428,21 @@ class StoreComparison(RuleBasedStateMachine):
         attempt = self._attempt(number) + off
         self._ask(Report(a_job(number).id, attempt, self.now, progress, None))
 
-    @rule(number=JOBS, off=ATTEMPTS, chunks=st.sampled_from([None, 0, 1, 1, 3]), body=BODIES)
-    def finish(self, number: int, off: int, chunks: int | None, body: bytes) -> None:
+    @rule(
+        number=JOBS,
+        off=ATTEMPTS,
+        chunks=st.sampled_from([None, 0, 1, 1, 3]),
+        body=BODIES,
+        delay=st.sampled_from([None, 20.0]),
+    )
+    def finish(
+        self, number: int, off: int, chunks: int | None, body: bytes, delay: float | None
+    ) -> None:
         result = None if chunks is None else a_result(chunks)
         error = Failure("handler-exception", "…") if result is None else None
         attempt = self._attempt(number) + off
-        self._ask(Finish(a_job(number).id, attempt, self.now, result, error, body))
+        retry_at = None if delay is None else self.now + delay
+        self._ask(Finish(a_job(number).id, attempt, self.now, result, error, body, retry_at))
 
     @rule(number=JOBS, off=ATTEMPTS)
     def release(self, number: int, off: int) -> None:
@@ -1198,11 +1498,14 @@ class StoreComparison(RuleBasedStateMachine):
     def _queries(self) -> Iterator[Query]:
         yield List("shop", "ada", None, 3, None)
         yield List("shop", "ada", Status.ACCEPTED, 9, a_job(3).id)
+        yield List("shop", None, None, 9, None)
+        yield Due("shop", self.now)
+        yield History("shop", "POST /reports")
         for number in range(5):
             job = self._known(number)
             yield Get(a_job(number).id)
             if job:
-                yield Position(job)
+                yield Position(job.id)
             for attempt in range(self._attempt(number) + 1):
                 for index in range(4):
                     yield Load(a_job(number).id, attempt, index)

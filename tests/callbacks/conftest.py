@@ -13,8 +13,8 @@ from tests.callbacks.receiver import SECRET, Receiver
 from tests.servers.harness import until
 
 from deferit import ASGIMiddleware, WSGIMiddleware
-from deferit._core.commands import Get
 from deferit._core.job import Job
+from deferit._core.queries import Get
 from deferit.callbacks import Callbacks
 
 if TYPE_CHECKING:

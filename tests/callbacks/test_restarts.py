@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.servers.harness import Kind, Server, until
 
-from deferit._core.commands import Get
 from deferit._core.job import Job
+from deferit._core.queries import Get
 from deferit.stores import store_from_url
 
 if TYPE_CHECKING:

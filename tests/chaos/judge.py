@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.book import Deed, read_ledger
 
-from deferit._core.commands import keeps
 from deferit._core.job import FINISHED, MAX_LOSSES, Job
+from deferit._core.rules import keeps
 from deferit._records import decode_job
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _starts(deeds: list[Deed]) -> int:
 
 
 def _was_given_up(job: Job) -> bool:
-    return job.error is not None and job.error.code == "interrupted" and job.attempt >= MAX_LOSSES
+    return job.error is not None and job.error.code == "interrupted" and job.losses >= MAX_LOSSES
 
 
 def _is_last(job: Job, attempt: int, position: int) -> bool:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from tests.contract.served.servers import serve
 from tests.servers.harness import HOST, UVICORN, Server, until
 
-from deferit._core.commands import Get, Report
+from deferit._core.commands import Report
 from deferit._core.job import Job
+from deferit._core.queries import Get
 from deferit.stores import store_from_url
 
 CLIENTS = 1_000

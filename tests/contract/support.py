@@ -15,8 +15,9 @@ from tests.contract.stage import PATIENCE, Stage
 from tests.servers.harness import until
 
 from deferit import ASGIMiddleware, WSGIMiddleware
-from deferit._core.commands import Claim, Get, Renew, Sweep
+from deferit._core.commands import Claim, Renew, Sweep
 from deferit._core.job import Job
+from deferit._core.queries import Get
 from deferit.stores import store_from_url
 from deferit.stores.memory import MemoryStore
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from tests.contract.apps import Marks
 
-    from deferit._core.commands import Command, Query
+    from deferit._core.commands import Command
+    from deferit._core.queries import Query
     from deferit._worker import Worker
     from deferit.stores.base import Store
 

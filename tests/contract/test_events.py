@@ -13,7 +13,8 @@ from tests.contract.support import BASE, CountingStore, execute, id_of, site, st
 from tests.servers.harness import until
 
 from deferit import progress
-from deferit._core.commands import Changes, Create, Finish, Purge, Report
+from deferit._core.commands import Create, Finish, Purge, Report
+from deferit._core.queries import Changes
 from deferit.stores.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Build
     from tests.contract.support import Site
 
-    from deferit._core.commands import Query
+    from deferit._core.queries import Query
 
 
 def told(shop: Site, monitor: str, percent: int) -> None:
@@ -294,7 +295,7 @@ def test_a_change_by_another_process_costs_two_reads_however_many_wait(
 
         told(shop, monitor, 40)
         seen = [news(kind, exchange) for exchange in waiting]
-        count = [query for query in store.queries if type(query).__name__ != "Position"]
+        count = [query for query in store.queries if type(query).__name__ != "Due"]
 
         assert seen == [40] * 100
         assert len(count) <= 2, count

@@ -18,9 +18,10 @@ from tests.contract.served.servers import serve
 from tests.contract.sse import events
 from tests.servers.harness import GUNICORN_2, UVICORN_2, Kind, Server, until
 
-from deferit._core.commands import Changes, Create, Report
+from deferit._core.commands import Create, Report
 from deferit._core.ids import make_id
 from deferit._core.job import Job
+from deferit._core.queries import Changes
 from deferit.stores import store_from_url
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deferit._core.body import StoredBody
-from deferit._core.commands import Load
 from deferit._core.effects import Effect, parts
+from deferit._core.queries import Load
 from deferit._core.recorder import PIECE
 
 BODY = bytes(range(256)) * (3 * PIECE // 256) + b"the rest"

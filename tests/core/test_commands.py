@@ -22,24 +22,20 @@ from tests.core.samples import (
 from deferit._core.callback import Callback
 from deferit._core.commands import (
     CHANGES,
-    QUERIES,
     Cancel,
     Change,
     ClaimCallbacks,
     Command,
     Create,
     Finish,
-    List,
-    Query,
     Release,
     Report,
     SettleCallback,
-    keeps,
-    swept,
-    wake_at,
 )
 from deferit._core.idempotency import Identity
 from deferit._core.job import TOMBSTONE, Job, Status
+from deferit._core.queries import QUERIES, List, Query
+from deferit._core.rules import keeps, swept, wake_at
 from deferit.exceptions import KeyReused, LeaseLost
 
 LATER = NOON + 5
@@ -104,7 +100,7 @@ def test_a_release_is_applied_as_a_lost_worker() -> None:
     ],
 )
 def test_who_comes_with_an_old_attempt_is_refused(change: Report | Finish | Release) -> None:
-    taken_over = running(repeatable=True).returned(NOON).claimed(NOON)
+    taken_over = running(repeatable=True).released(NOON).claimed(NOON)
 
     for job in (taken_over, a_job(), succeeded(), canceled()):
         with pytest.raises(LeaseLost):
@@ -205,7 +201,7 @@ def test_something_is_due_about_a_job_at_an_instant(
     [
         (a_job(), {(0, 0), (0, 1)}),
         (running(), {(0, 0), (0, 1), (1, 0), (1, 1)}),
-        (running(repeatable=True).returned(NOON), {(0, 0), (0, 1)}),
+        (running(repeatable=True).released(NOON), {(0, 0), (0, 1)}),
         (succeeded(a_result(chunks=2)), {(1, 0)}),
         (succeeded(a_result(chunks=1)), set()),
         (succeeded().stripped(), set()),

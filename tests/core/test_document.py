@@ -32,7 +32,6 @@ from tests.core.samples import (
 
 from deferit._core import document
 from deferit._core.body import StoredBody
-from deferit._core.commands import MOST_AHEAD
 from deferit._core.document import retry_after
 from deferit._core.http import Pairs, Response
 from deferit._core.job import Job, Status
@@ -40,10 +39,11 @@ from deferit._core.layers import EXPOSED, exposed, in_place_of
 from deferit._core.policy import Deferral
 from deferit._core.prefer import NOTHING, Prefer
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem
+from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
 
 ALWAYS = {"id", "status", "done", "created", "updated", "monitorUrl", "resultUrl"}
-PENDING = [a_job(), running(), running(repeatable=True).returned(NOON)]
+PENDING = [a_job(), running(), running(repeatable=True).released(NOON)]
 OVER = [succeeded(), failed(), failed(a_result(500)), canceled(), running().canceled(NOON, "x")]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -699,7 +699,7 @@ def test_a_problem_is_one_of_rfc_9457(code: str) -> None:
     assert response.header("Content-Type") == "application/problem+json"
     assert response.header("Cache-Control") == "no-store"
     assert response.header("X-Content-Type-Options") == "nosniff"
-    assert response.header("Retry-After") == ("1" if status == 503 else None)
+    assert response.header("Retry-After") == ("1" if status in {429, 503} else None)
 
 
 def test_a_problem_has_a_detail_of_its_own_even_with_braces() -> None:

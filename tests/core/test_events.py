@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.core.samples import JOB_ID, NOON, SITE, a_job, running, succeeded
 
-from deferit._core.commands import Position
 from deferit._core.document import status_document
 from deferit._core.effects import Effect, Now, ShuttingDown, Wait, parts
 from deferit._core.events import KEEP_ALIVE, RETRY, Events
+from deferit._core.queries import Ahead, Position
 from deferit.exceptions import JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def history(*jobs: Job | Exception) -> Callable[[Effect], object]:
             if isinstance(found, Exception):
                 raise found
             return found
-        return 3 if isinstance(effect, Position) else {Now(): NOON}[effect]  # type: ignore[index]
+        return Ahead(3, 0) if isinstance(effect, Position) else {Now(): NOON}[effect]  # type: ignore[index]
 
     return perform
 

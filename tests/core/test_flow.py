@@ -29,7 +29,7 @@ from tests.core.samples import (
 
 from deferit._core.allowed import AllowList, url_from
 from deferit._core.callback import Callback
-from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
+from deferit._core.commands import Cancel, Create, Purge
 from deferit._core.effects import (
     Capture,
     Effect,
@@ -46,6 +46,7 @@ from deferit._core.http import Response
 from deferit._core.job import Job, Status
 from deferit._core.policy import AcceptHook, Mark, Refusal
 from deferit._core.prefer import Prefer
+from deferit._core.queries import Ahead, Get, List, Position
 from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def test_a_request_becomes_durable_and_then_is_answered_202() -> None:
 
     assert driven.effect == Capture(JOB_ID, needs_digest=False)
     assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded)
-    assert driven.answer(a_job()) == Position(a_job())
-    assert driven.answer(4) == Now()
+    assert driven.answer(a_job()) == Position(a_job().id)
+    assert driven.answer(Ahead(4, 0)) == Now()
     assert driven.answer(NOON) is None
 
     assert driven.end.status == 202
@@ -161,7 +162,7 @@ def test_a_store_that_goes_away_after_the_job_is_durable_does_not_unmake_it(wait
     driven.answer(CAPTURED)
     if driven.answer(a_job()) == Wait(a_job(), wait):
         driven.answer(DOWN)
-    assert driven.effect == Position(a_job())
+    assert driven.effect == Position(a_job().id)
     assert driven.answer(DOWN) == Now()
     driven.answer(NOON)
 
@@ -546,8 +547,8 @@ def test_another_origin_may_read_the_fields_of_a_refusal() -> None:
 def test_the_monitor_of_a_waiting_job_tells_its_position() -> None:
     driven = asked(job=a_job())
 
-    assert driven.effect == Position(a_job())
-    assert driven.answer(2) == Now()
+    assert driven.effect == Position(a_job().id)
+    assert driven.answer(Ahead(2, 0)) == Now()
     driven.answer(NOON)
 
     assert driven.end.status == 202
@@ -785,8 +786,8 @@ def test_a_store_that_is_down_lists_nothing() -> None:
 def test_the_result_route_is_202_until_there_is_a_result(method: str) -> None:
     driven = asked("result", method, a_job())
 
-    assert driven.effect == Position(a_job())
-    assert driven.answer(1) == Now()
+    assert driven.effect == Position(a_job().id)
+    assert driven.answer(Ahead(1, 0)) == Now()
     driven.answer(NOON)
 
     assert (driven.end.status, driven.end.header("Location")) == (202, RESULT)

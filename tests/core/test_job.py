@@ -71,7 +71,7 @@ def test_only_what_is_finished_has_an_end_and_expires(status: Status) -> None:
 
 
 def test_a_claim_begins_the_next_attempt() -> None:
-    job = running().returned(NOON + 5).claimed(NOON + 9)
+    job = running(repeatable=True).released(NOON + 5).claimed(NOON + 9)
 
     assert (job.status, job.attempt, job.started_at) == (Status.RUNNING, 2, NOON + 9)
 
@@ -147,7 +147,7 @@ def test_a_canceled_job_says_what_is_guaranteed() -> None:
 
 
 def test_a_returned_job_waits_as_if_it_had_not_been_started() -> None:
-    job = running().reported(NOON, 40, "half").returned(NOON + 3)
+    job = running(repeatable=True).reported(NOON, 40, "half").released(NOON + 3)
 
     assert (job.status, job.due_at, job.attempt) == (Status.ACCEPTED, NOON + 3, 1)
     assert (job.started_at, job.progress, job.message) == (None, None, None)
@@ -177,6 +177,24 @@ def test_a_job_that_keeps_losing_its_worker_is_given_up() -> None:
     assert job.status is Status.FAILED
     assert job.error is not None
     assert f"{MAX_LOSSES} times" in job.error.message
+
+
+def test_a_job_that_is_given_back_again_and_again_is_not_given_up() -> None:
+    job = a_job(repeatable=True)
+
+    for _ in range(2 * MAX_LOSSES):
+        job = job.claimed(NOON).released(NOON + 1)
+
+    assert (job.status, job.losses) == (Status.ACCEPTED, 0)
+
+
+def test_a_job_that_is_tried_again_waits_as_if_it_had_not_been_started() -> None:
+    job = running(retries=3).reported(NOON, 40, "half").retried(NOON + 3, NOON + 5)
+
+    assert (job.status, job.due_at, job.tries) == (Status.ACCEPTED, NOON + 5, 1)
+    assert (job.started_at, job.progress) == (None, None)
+    assert job.message == "Attempt 1 has failed and is followed by another."
+    assert job.is_early(NOON + 4)
 
 
 def test_a_tombstone_keeps_all_but_the_result() -> None:
@@ -280,7 +298,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(now=INSTANTS)
     def give_back(self, now: float) -> None:
-        self.move(lambda: self.job.returned(now))
+        self.move(lambda: self.job.held_by(self.job.attempt).released(now))
 
     @invariant()
     def it_is_one_hundred_percent_only_when_it_has_succeeded(self) -> None:

@@ -89,7 +89,10 @@ def test_a_mark_may_have_a_schedule_in_the_other_modes() -> None:
         ({"name": 7}, "name=7 is not a name: write a short text"),
         ({"schedule": NIGHTLY, "mode": "auto"}, "schedule= and mode='auto' exclude each other"),
         ({"wiat": 2}, "there is no mark 'wiat'; did you mean 'wait'. there are: accept, "),
-        ({"xyz": 2}, "there is no mark 'xyz'; there are: accept, coalesce, methods, mode, name, "),
+        (
+            {"xyz": 2},
+            "there is no mark 'xyz'; there are: accept, coalesce, concurrency, methods, mode, name, ",
+        ),
     ],
 )
 def test_a_mark_that_cannot_be_used_is_refused_with_a_sentence(

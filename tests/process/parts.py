@@ -21,7 +21,8 @@ from deferit.stores.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from deferit._core.commands import Command, Query
+    from deferit._core.commands import Command
+    from deferit._core.queries import Query
     from deferit._runs import Run
     from deferit.executors.base import Executor
 

@@ -9,10 +9,11 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
-from deferit._core.commands import Cancel, Claim, Create, Finish, Get, Position, Release
+from deferit._core.commands import Cancel, Claim, Create, Finish, Release
 from deferit._core.effects import Now, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
+from deferit._core.queries import Ahead, Get, Position
 from deferit._engine import Engine, _close_all
 from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
@@ -108,7 +109,7 @@ def test_it_performs_all_that_a_flow_yields(kit: Kit, perform: Perform) -> None:
     assert job.application == "default"
     assert done.status is Status.SUCCEEDED
     assert perform(kit.engine, Get(job.id)) == done
-    assert perform(kit.engine, Position(create.job)) == 0
+    assert perform(kit.engine, Position(create.job.id)) == Ahead(0, 0)
     assert abs(perform(kit.engine, Now()) - job.created_at) < PATIENCE
     assert perform(kit.engine, Stop(done)) == "asked to stop"
     assert perform(kit.engine, Cancel(job.id, 1, 0.0, "stopped")) == done

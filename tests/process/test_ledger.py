@@ -8,8 +8,9 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE, WatchedStore, draft
 
-from deferit._core.commands import Cancel, Create, Finish, Get, Load, Release, Report
+from deferit._core.commands import Cancel, Create, Finish, Release, Report
 from deferit._core.job import Job, Result, Status
+from deferit._core.queries import Get, Load
 from deferit._ledger import Ledger
 from deferit.exceptions import JobNotFound, LeaseLost, StoreUnavailable
 

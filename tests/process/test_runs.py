@@ -9,8 +9,9 @@ import pytest
 from tests.process.parts import Process, aanswer, answer, captured, draft
 
 from deferit import JobCanceled, current_job
-from deferit._core.commands import Append, Create, Finish, Load, Release, Report
+from deferit._core.commands import Append, Create, Finish, Release, Report
 from deferit._core.job import Status
+from deferit._core.queries import Load
 from deferit._core.recorder import PIECE
 from deferit._records import decode_captured
 from deferit._runs import Run

@@ -15,13 +15,13 @@ from deferit._core.commands import (
     Claimed,
     Create,
     Finish,
-    Load,
     Release,
     Renew,
     Report,
 )
 from deferit._core.effects import ShuttingDown
 from deferit._core.job import Job, Status
+from deferit._core.queries import Load
 from deferit._core.recorder import PIECE
 from deferit.exceptions import JobExists, StoreUnavailable
 from deferit.executors.base import Executor, Work
@@ -422,7 +422,7 @@ def test_another_attempt_is_not_stopped(looping: Process) -> None:
     held = Held(looping)
     job = looping.create(repeatable=True)
     held.await_begin()
-    later = job.returned(0.0).claimed(0.0)
+    later = job.released(0.0).claimed(0.0)
 
     assert looping.worker.stop(later) == "asked to stop"
 

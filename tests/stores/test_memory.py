@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from deferit._core.commands import Get
+from deferit._core.queries import Get
 from deferit.exceptions import JobNotFound, OptionError
 from deferit.stores import store_from_url
 from deferit.stores.memory import MemoryStore
@@ -61,7 +61,7 @@ def test_it_says_that_it_is_private_and_quick() -> None:
 def test_a_forked_child_begins_with_none_of_its_parents_jobs() -> None:
     script = """
 import os
-from deferit._core.commands import Get
+from deferit._core.queries import Get
 from deferit.stores.memory import MemoryStore
 from deferit.testing import is_gone, waiting
 

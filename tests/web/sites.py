@@ -22,8 +22,9 @@ from tests.web.clients import (
 )
 
 from deferit import ASGIMiddleware, WSGIMiddleware
-from deferit._core.commands import Changed, Changes, Create
+from deferit._core.commands import Create
 from deferit._core.ids import prefix_at
+from deferit._core.queries import Changed, Changes
 from deferit.stores import store_from_url
 
 if TYPE_CHECKING:

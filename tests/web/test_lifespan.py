@@ -19,8 +19,8 @@ from tests.web.apps.bench import PATIENCE, Bench
 from tests.web.sites import opened, site
 
 from deferit import ASGIMiddleware, deferred
-from deferit._core.commands import Get
 from deferit._core.job import Job
+from deferit._core.queries import Get
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

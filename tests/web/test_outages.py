@@ -12,7 +12,7 @@ from tests.web.clients import BASE
 from tests.web.sites import FRAMEWORKS, Framework, Site, saying, site
 from werkzeug.test import Client
 
-from deferit._core.commands import Get, Load, Position
+from deferit._core.queries import Get, Load, Position
 from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.stores.memory import MemoryStore
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deferit._core.commands import Query
+    from deferit._core.queries import Query
 
 UNKNOWN = f"{BASE}/jobs/job_{26 * '0'}"
 

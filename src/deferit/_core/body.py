@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deferit._core.commands import Load
 from deferit._core.http import Body
+from deferit._core.queries import Load
 from deferit._core.recorder import PIECE
 
 if TYPE_CHECKING:

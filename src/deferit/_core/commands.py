@@ -1,22 +1,38 @@
-"""The closed set of things a store can be asked.
+"""The closed set of things a store can be asked to do.
 
 A *change* names a job and says, in ``apply``, what becomes of it: stores load, apply and save, and decide nothing.
-The other commands create, select, or touch what lies beside the job.
+The other commands create, select, or touch what lies beside the job; how, says `deferit._core.rules`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from deferit._core.job import FINISHED, TOMBSTONE, Failure, Job, Result, Status
-from deferit.exceptions import KeyReused
+from deferit._core.job import Failure, Job, Result, Status
+from deferit.exceptions import KeyReused, QueueFull, TooManyJobs
 
-MOST_AHEAD = 1_000
-"""Waiting jobs that are counted for a client; a position behind more of them is not told."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ORPHANED = 3600.0
 """Seconds after which pieces of a body are given up if their job was never created."""
+
+
+MOST_READY = 200
+"""Early jobs that one command makes ready at the most, so that a batch stays short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many jobs there may be; None: any number.
+
+    ``max_queue`` counts the waiting jobs of an application, ``max_per_owner`` those of an owner in it that are not
+    finished.
+    """
+
+    max_queue: int | None = None
+    max_per_owner: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +40,14 @@ class Create:
     """Keep a new job and its captured request; the answer is the job, or the one that the same request made before.
 
     ``job`` is accepted, or already running if the asking process starts it at once; then ``lease_until`` is set. Where
-    another job has the new one's `Job.key`, `found` decides: nothing is kept, or that job loses the key.
+    another job has the new one's `Job.key`, `found` decides: nothing is kept, or that job loses the key. Where there is
+    none, `admit` decides.
     """
 
     job: Job
     request: bytes
     lease_until: float | None = None
+    limits: Limits | None = None
 
     def found(self, other: Job) -> bool:
         """Whether ``other``, which has the same key, is the answer; if not it loses the key to the new job.
@@ -42,6 +60,32 @@ class Create:
         if self.job.identity != other.identity:
             raise KeyReused(other.id)
         return True
+
+    def admit(self, waiting: Callable[[int], int], owned: Callable[[int], int]) -> None:
+        """Do nothing if there is room for the job.
+
+        ``waiting`` and ``owned`` count the jobs that `Limits` speaks of, as far as they are asked to.
+
+        Raises:
+            TooManyJobs: its owner has too many already.
+            QueueFull: too many wait, and it would have to.
+        """
+        if self.limits is None:
+            return
+        most, most_owned = self.limits.max_queue, self.limits.max_per_owner
+        if (
+            most_owned is not None
+            and self.job.owner is not None
+            and owned(most_owned) >= most_owned
+        ):
+            raise TooManyJobs(most_owned)
+        if most is not None and self.job.status is Status.ACCEPTED and waiting(most) >= most:
+            raise QueueFull(most)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the job waits for nothing but its turn."""
+        return self.job.status is Status.ACCEPTED and self.job.due_at <= self.job.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +105,35 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Take up to ``limit`` waiting jobs that are due, longest due first; the answer is a tuple of `Claimed`."""
+    """Take up to ``limit`` jobs whose turn it is, to run them; the answer is a tuple of `Claimed`.
+
+    A waiting job is *early* until the instant that the store keeps as its ``wake_at``, and *ready* from then on. A
+    claim first makes ready what is due, longest due first, `MOST_READY` at the most: each gets its `next_turn`. Ready
+    jobs of one queue go by turn and id; of a queue with `Job.slots` only so many are taken that no more run; between
+    queues `in_order` decides.
+
+    With ``job_id`` only that job is taken, ready or handed over by `Dispatch`, unless it is early for its own sake; if
+    its queue has no room it becomes ready.
+    """
 
     application: str
     now: float
     lease_until: float
+    limit: int
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Take up to ``limit`` jobs whose turn it is, to offer them to another process; the answer is the tuple of them.
+
+    They are chosen as by `Claim` and stay accepted, but are early until ``again_at``: by then somebody has claimed them
+    by their id, or the offer was lost.
+    """
+
+    application: str
+    now: float
+    again_at: float
     limit: int
 
 
@@ -102,7 +170,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A change: the handler has answered, or never will; ``body`` is the last piece of the result."""
+    """A change: the handler has answered, or never will; ``body`` is the last piece of the result.
+
+    With ``retry_at`` a job that has failed and has `Job.retries` left is tried again from that instant on.
+    """
 
     job_id: str
     attempt: int
@@ -110,10 +181,14 @@ class Finish:
     result: Result | None
     error: Failure | None
     body: bytes = b""
+    retry_at: float | None = None
 
     def apply(self, job: Job) -> Job:
-        """Return the job finished."""
-        return job.held_by(self.attempt).ended(self.now, self.result, self.error)
+        """Return the job finished, or waiting for its next try."""
+        held = job.held_by(self.attempt)
+        if self.error and self.retry_at is not None and job.tries < job.retries:
+            return held.retried(self.now, self.retry_at)
+        return held.ended(self.now, self.result, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +200,8 @@ class Release:
     now: float
 
     def apply(self, job: Job) -> Job:
-        """Return the job as after a lost worker."""
-        return job.held_by(self.attempt).lost(self.now)
+        """Return the job given back."""
+        return job.held_by(self.attempt).released(self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +241,29 @@ class Sweep:
 
     Due is what has a `wake_at` of ``now`` or before. At most ``limit`` running jobs and ``limit`` finished ones,
     longest due first, so that a batch stays short, and one step each: an expired result leaves a tombstone, which goes
-    the next time. The answer is the tuple of jobs whose status changed. Bodies whose job was never created are dropped
-    `ORPHANED` seconds after their id was made, ``limit`` bodies at most.
+    the next time. Bodies whose job was never created are dropped `ORPHANED` seconds after their id was made, ``limit``
+    bodies at most. The answer is `Swept`.
     """
 
     now: float
     limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The jobs whose status has changed, and whether nothing more was due."""
+
+    jobs: tuple[Job, ...]
+    is_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Add to what is known of a route how many seconds its handler took, each time; `remembered` says what is kept."""
+
+    application: str
+    route: str
+    seconds: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,114 +309,16 @@ class SettleCallback:
 Change: TypeAlias = Report | Finish | Release | Cancel
 CHANGES = (Report, Finish, Release, Cancel)
 Command: TypeAlias = (
-    Create | Append | Claim | Renew | Change | Purge | Sweep | ClaimCallbacks | SettleCallback
+    Create
+    | Append
+    | Claim
+    | Dispatch
+    | Renew
+    | Change
+    | Purge
+    | Sweep
+    | Observe
+    | ClaimCallbacks
+    | SettleCallback
 )
 """What is written: executed in batches, each batch in one transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Get:
-    """Read a job by its id; raises `JobNotFound`."""
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Read one piece of a body (see `Append`)."""
-
-    job_id: str
-    attempt: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Count the jobs of the same application that are due before this one, as far as ``most``.
-
-    Counting takes a store longer the more there are; beyond some length nobody needs to know.
-    """
-
-    job: Job
-    most: int = MOST_AHEAD
-
-
-@dataclass(frozen=True, slots=True)
-class List:
-    """Read an owner's jobs of an application, newest first; the answer is a tuple of at most ``limit`` jobs.
-
-    ``status`` None means any; ``before`` is the id of a job, whose successors in that order are meant.
-    """
-
-    application: str
-    owner: str
-    status: Status | None
-    limit: int
-    before: str | None
-
-    def includes(self, job: Job) -> bool:
-        """Whether a job belongs to what is asked for."""
-        return (
-            job.owner == self.owner
-            and job.application == self.application
-            and self.status in {None, job.status}
-            and (self.before is None or job.id < self.before)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Which jobs were changed since a cursor, by anybody; the answer is `Changed`. Cursor -1 means: from now on.
-
-    What leaves the job as a client sees it (`Renew`, `Append`, what becomes of its callback, a change that changes
-    nothing) does not count. Stores look back on the last thousands of batches; a cursor that is older, or from another
-    store, gets all that is kept.
-    """
-
-    since: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """The ids of jobs that were created, changed or purged, and where to go on from."""
-
-    cursor: int
-    job_ids: tuple[str, ...]
-
-
-Query: TypeAlias = Get | Load | Position | List | Changes
-"""What is read: past the committer, from any thread."""
-QUERIES = (Get, Load, Position, List, Changes)
-
-
-def wake_at(job: Job, lease_until: float | None) -> float:
-    """Return the instant at which something has to be done about a job, if nothing happens before.
-
-    Waiting: it is due. Running: its lease ends. Finished: its result expires, later its tombstone.
-    """
-    if job.status is Status.ACCEPTED:
-        return job.due_at
-    if job.status is Status.RUNNING:
-        assert lease_until is not None
-        return lease_until
-    assert job.expires_at is not None
-    return job.expires_at if job.result is not None else job.expires_at + TOMBSTONE
-
-
-def keeps(job: Job, attempt: int, index: int) -> bool:
-    """Return whether a piece of a body is still of use, now that the job is as it is.
-
-    Waiting: the request's. Running: those and this attempt's. Finished: the result's, whose last piece comes extra.
-    """
-    if job.is_finished:
-        return attempt == job.attempt and job.result is not None and index < job.result.chunks - 1
-    return attempt == 0 or (job.status is Status.RUNNING and attempt == job.attempt)
-
-
-def swept(job: Job, now: float) -> Job | None:
-    """Return what becomes of a job whose `wake_at` has passed; None: it is forgotten."""
-    if job.status is Status.RUNNING:
-        return job.lost(now)
-    if job.status in FINISHED and job.result is not None:
-        return job.stripped()
-    return None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import http_date, parse_date, parse_etags
 
 from deferit._core.body import StoredBody
-from deferit._core.commands import MOST_AHEAD
 from deferit._core.estimate import estimate
 from deferit._core.http import (
     GUARDED,
@@ -24,6 +23,7 @@ from deferit._core.http import (
 )
 from deferit._core.job import Job, Result, Status
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
+from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
 
 if TYPE_CHECKING:

@@ -7,12 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from deferit._core.commands import Command, Query
+from deferit._core.commands import Command
 from deferit._core.http import Body, Response
+from deferit._core.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from deferit._core.commands import Limits
     from deferit._core.job import Job
 
 
@@ -58,12 +60,14 @@ class Try:
     """Begin a job at once without storing it, and give it so many seconds to end.
 
     Return the handler's `Response` if it came in time; else the job, which is durable and running, or waiting if this
-    process has no room for it. Raises `ShuttingDown`.
+    process has no room for it. ``limits`` count only for one that waits: what has begun cannot be refused any more.
+    Raises `ShuttingDown`, and what `Create` does.
     """
 
     job: Job
     request: bytes
     seconds: float
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)

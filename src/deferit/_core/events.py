@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deferit._core.commands import Position
 from deferit._core.document import event
 from deferit._core.effects import Now, ShuttingDown, Wait
 from deferit._core.http import Body
 from deferit._core.job import Job, Status
+from deferit._core.queries import Ahead, Position
 from deferit.exceptions import JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Events(Body):
     def _event(self, job: Job) -> Generator[Any, Any, bytes]:
         position: int | None = None
         if job.status is Status.ACCEPTED:
-            position = yield Position(job)
+            ahead: Ahead = yield Position(job.id)
+            position = ahead.jobs
         now: float = yield Now()
         return event(job, self.site, now, position)

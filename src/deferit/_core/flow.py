@@ -15,7 +15,7 @@ from werkzeug.http import parse_accept_header
 
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
-from deferit._core.commands import Cancel, Create, Get, List, Position, Purge
+from deferit._core.commands import Cancel, Create, Purge
 from deferit._core.effects import (
     Capture,
     CapturedRequest,
@@ -35,12 +35,21 @@ from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
 from deferit._core.problems import PROBLEMS, problem, problem_response
-from deferit.exceptions import JobNotFound, KeyReused, StoreError, StoreUnavailable
+from deferit._core.queries import Ahead, Get, List, Position
+from deferit.exceptions import (
+    JobNotFound,
+    KeyReused,
+    QueueFull,
+    StoreError,
+    StoreUnavailable,
+    TooManyJobs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from deferit._core.allowed import AllowList
+    from deferit._core.commands import Limits
     from deferit._core.document import Site
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.prefer import Prefer
@@ -76,6 +85,8 @@ class Submission:
     """What the application's own layers put on the answer that the marked handler returned."""
     callbacks: AllowList | None = None
     """Where callbacks may go; None: there are none."""
+    limits: Limits | None = None
+    """How many jobs there may be."""
 
 
 def submit(submission: Submission) -> Flow:
@@ -90,6 +101,10 @@ def submit(submission: Submission) -> Flow:
         response = _refusal(submission, "idempotency-key-reused")
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
+    except TooManyJobs as exc:
+        response = _refusal(submission, "too-many-jobs", limit=exc.args[0])
+    except QueueFull as exc:
+        response = _refusal(submission, "queue-full", limit=exc.args[0])
     except ShuttingDown:
         response = _refusal(submission, "shutting-down")
     except StoreUnavailable:
@@ -112,12 +127,12 @@ def _submit(submission: Submission) -> Flow:
     if callback is not None:
         submission = replace(submission, draft=replace(submission.draft, callback=callback))
     has_twins = key is not None or submission.mark.coalesce
-    is_tried = deferral.is_tried and not has_twins
+    is_tried = deferral.is_tried and not has_twins and submission.draft.slots is None
     captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
     draft = _identified(submission, key, captured)
     if is_tried and captured.is_whole:
         return (yield from _tried(submission, captured))
-    job: Job = yield Create(draft, captured.encoded)
+    job: Job = yield Create(draft, captured.encoded, limits=submission.limits)
     if deferral.wait > 0 and not job.is_finished:
         job = yield from _waited(job, deferral.wait)
     is_replayed = key is not None and job.id != draft.id
@@ -128,7 +143,7 @@ def _tried(submission: Submission, captured: CapturedRequest) -> Flow:
     """Begin without storing anything; a handler that ends in time answers as if nobody had deferred it."""
     seconds = submission.deferral.wait
     begun: float = yield Now()
-    end: Job | Response = yield Try(submission.draft, captured.encoded, seconds)
+    end: Job | Response = yield Try(submission.draft, captured.encoded, seconds, submission.limits)
     if isinstance(end, Response):
         return document.answered_in_time(end)
     now: float = yield Now()
@@ -328,8 +343,8 @@ def _matches(job: Job, if_match: str | None) -> bool:
 def _position(job: Job) -> Generator[Effect, Any, int | None]:
     if job.status is not Status.ACCEPTED:
         return None
-    position: int = yield Position(job)
-    return position
+    ahead: Ahead = yield Position(job.id)
+    return ahead.jobs
 
 
 def _position_if_known(job: Job) -> Generator[Effect, Any, int | None]:

@@ -2,7 +2,7 @@
 
     accepted ──▶ running ──▶ succeeded | failed | canceled
     accepted ──▶ canceled | failed
-    running  ──▶ accepted      a job that is safe to repeat has lost its worker
+    running  ──▶ accepted      a job that is safe to repeat has lost its worker, or is tried again
 
 Nobody else changes a status; a finished job never changes again.
 """
@@ -48,7 +48,7 @@ TOMBSTONE = 86_400.0
 """Seconds for which an expired job still answers 410, before it is unknown."""
 
 MAX_LOSSES = 10
-"""Attempts after which a job that keeps losing its worker is given up: it may be what kills them."""
+"""Workers after whose loss a job is given up: it may be what kills them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,9 @@ class Job:
     """One accepted request and its fate.
 
     Instants are seconds since the epoch, spans are seconds. ``revision`` counts what a client can see change;
-    ``attempt`` counts claims and is the fencing token: who comes with an old one is refused.
+    ``attempt`` counts claims and is the fencing token: who comes with an old one is refused. Of those, ``tries`` have
+    failed and were followed by another, of which there may be ``retries``; ``losses`` have lost their worker. A job
+    whose ``queue`` has a name shares it with others, of which ``slots`` may run at once.
     """
 
     id: str
@@ -106,6 +108,12 @@ class Job:
     error: Failure | None = None
     identity: Identity | None = None
     callback: Callback | None = None
+    queue: str = ""
+    slots: int | None = None
+    timeout: float | None = None
+    retries: int = 0
+    tries: int = 0
+    losses: int = 0
 
     @property
     def key(self) -> str | None:
@@ -147,7 +155,9 @@ class Job:
 
     def claimed(self, now: float) -> Job:
         """Return the job as its next attempt begins."""
-        return self.to(Status.RUNNING, now, attempt=self.attempt + 1, started_at=now)
+        return self.to(
+            Status.RUNNING, now, attempt=self.attempt + 1, started_at=now, message=None
+        )
 
     def reported(self, now: float, progress: int | None, message: str | None) -> Job:
         """Return the job with what its handler reports: progress never goes back, nor says 100 before the end."""
@@ -184,23 +194,38 @@ class Job:
         error = Failure("job-canceled", "The job was canceled.", detail)
         return self.to(Status.CANCELED, now, error=error)
 
-    def returned(self, now: float) -> Job:
-        """Return the job to those that wait, to be started anew."""
-        return self.to(
-            Status.ACCEPTED, now, due_at=now, started_at=None, progress=None, message=None
-        )
+    def retried(self, now: float, at: float) -> Job:
+        """Return the job after a try that has failed, to be started anew at an instant."""
+        message = f"Attempt {self.attempt} has failed and is followed by another."
+        return self._returned(now, due_at=at, message=message, tries=self.tries + 1)
+
+    def released(self, now: float) -> Job:
+        """Return the job as its worker gives it back: waiting again if it is safe to repeat, else failed."""
+        return self._returned(now) if self.repeatable else self._interrupted(now)
 
     def lost(self, now: float) -> Job:
-        """Return the job after its worker is gone: waiting again if it is safe to repeat, else failed."""
-        if self.repeatable and self.attempt < MAX_LOSSES:
-            return self.returned(now)
-        return self.ended(now, None, Failure("interrupted", self._why_interrupted()))
+        """Return the job after its worker is gone: as if it was given back, but not for ever."""
+        losses = self.losses + 1
+        if self.repeatable and losses < MAX_LOSSES:
+            return self._returned(now, losses=losses)
+        return replace(self._interrupted(now), losses=losses)
 
     def stripped(self) -> Job:
         """Return the expired job without its result: a tombstone."""
         return replace(self, result=None)
 
-    def _why_interrupted(self) -> str:
+    def _returned(self, now: float, **changes: Any) -> Job:
+        """Return the job to those that wait, to be started anew."""
+        anew: dict[str, Any] = {
+            "due_at": now,
+            "started_at": None,
+            "progress": None,
+            "message": None,
+        }
+        return self.to(Status.ACCEPTED, now, **anew | changes)
+
+    def _interrupted(self, now: float) -> Job:
+        reason = "The worker was lost while the handler ran; how far it came is not known."
         if self.repeatable:
-            return f"The job lost its worker {self.attempt} times and was given up."
-        return "The worker was lost while the handler ran; how far it came is not known."
+            reason = f"The job lost its worker {MAX_LOSSES} times and was given up."
+        return self.ended(now, None, Failure("interrupted", reason))

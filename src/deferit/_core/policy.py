@@ -56,8 +56,12 @@ class Mark:
             with a sentence, or a `Response`.
         mode: ``always``, ``prefer`` or ``auto``.
         wait: in mode ``auto``, seconds to wait for the end before a 202 is answered, unless the client says otherwise.
+        timeout: seconds that one attempt may take; a longer one is ended, and its job fails. None: any number.
+        retries: how many more times the handler is tried after it has raised, or has answered an error with
+            ``Retry-After``.
         repeatable: whether the handler may be started again after its worker was lost; None means: if the method is
-            idempotent.
+            idempotent, or there are ``retries``.
+        concurrency: how many jobs of this route may run at once, in all processes that share the store.
         retention: seconds for which the finished job is kept.
         schedule: a cron expression of five fields, with or without a time zone behind it (``0 2 * * * Europe/Rome``;
             without one it is UTC): jobs are accepted at any time and started in the next window.
@@ -72,7 +76,10 @@ class Mark:
     accept: AcceptHook | None = None
     mode: Mode | None = None
     wait: float | None = None
+    timeout: float | None = None
+    retries: int = 0
     repeatable: bool | None = None
+    concurrency: int | None = None
     retention: float | None = None
     schedule: Schedule | None = None
     coalesce: bool = False
@@ -95,12 +102,26 @@ class Mark:
         if self.schedule is not None and self.mode is Mode.AUTO:
             msg = "schedule= and mode='auto' exclude each other: a job that waits for its window ends in no time"
             raise OptionError(msg)
-        for name in ("wait", "retention"):
+        for name in ("wait", "retention", "timeout"):
             seconds(name, getattr(self, name))
+        if self.timeout == 0:
+            msg = "timeout=0 leaves the handler no time; write a number of seconds, or None"
+            raise OptionError(msg)
+        _whole("retries", self.retries, 0)
+        if self.concurrency is not None:
+            _whole("concurrency", self.concurrency, 1)
 
     def is_repeatable(self, method: str) -> bool:
         """Whether a job for this method may be started again after its worker was lost."""
-        return method in IDEMPOTENT if self.repeatable is None else self.repeatable
+        if self.repeatable is not None:
+            return self.repeatable
+        return method in IDEMPOTENT or self.retries > 0
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        msg = f"{name}={value!r} is not a whole number of at least {least}"
+        raise OptionError(msg)
 
 
 def _is_plain_function(value: object) -> bool:

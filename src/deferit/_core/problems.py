@@ -37,6 +37,12 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     ),
     "method-not-allowed": (405, "Method not allowed", "Allowed here: {allow}."),
     "store-unavailable": (503, "Store unavailable", "The store of jobs does not answer now."),
+    "queue-full": (503, "Queue full", "{limit} jobs wait already; try again later."),
+    "too-many-jobs": (
+        429,
+        "Too many jobs",
+        "You have {limit} unfinished jobs already; try again when one of them is finished.",
+    ),
     "shutting-down": (503, "Shutting down", "This server is stopping; the next one will answer."),
     "range-not-satisfiable": (416, "Range not satisfiable", "The result has {length} bytes."),
     "request-too-large": (413, "Request too large", "The body is longer than {limit} bytes."),

@@ -84,6 +84,37 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX request_pieces ON pieces (job_id) WHERE attempt = 0",
         "CREATE TABLE changes (cursor INTEGER PRIMARY KEY, ids TEXT NOT NULL)",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN queue TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN turn INTEGER",
+        "DROP INDEX waiting",
+        "DROP INDEX running",
+        # What waits is in one of the first two: ready, or early. Where the status is among the columns, of which it
+        # knows all, it lets SQLite count in the index alone.
+        "CREATE INDEX ready ON jobs (application, queue, turn, id) WHERE turn IS NOT NULL",
+        """
+        CREATE INDEX early ON jobs (application, wake_at, id, status)
+        WHERE status = 'accepted' AND turn IS NULL
+        """,
+        "CREATE INDEX lanes ON jobs (application, queue, owner, turn) WHERE turn IS NOT NULL",
+        # As short as what runs, so it need not be sorted by the end of the lease.
+        """
+        CREATE INDEX running ON jobs (application, queue, wake_at, id, status)
+        WHERE status = 'running'
+        """,
+        """
+        CREATE INDEX unfinished ON jobs (application, owner)
+        WHERE owner IS NOT NULL AND status IN ('accepted', 'running')
+        """,
+        """
+        CREATE TABLE histories (
+            application TEXT NOT NULL,
+            route TEXT NOT NULL,
+            seconds BLOB NOT NULL,
+            PRIMARY KEY (application, route)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 """The statements that lead from each version of the schema to the next; from an empty file to version 1 first."""
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deferit._core.commands import Command, Query
+    from deferit._core.commands import Command
+    from deferit._core.queries import Query
 
 
 class Store(ABC):

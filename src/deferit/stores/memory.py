@@ -6,49 +6,49 @@ import os
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from deferit._core.commands import (
+    MOST_READY,
     ORPHANED,
     Append,
     Cancel,
-    Changed,
-    Changes,
     Claim,
     ClaimCallbacks,
     Claimed,
     Create,
+    Dispatch,
     Finish,
-    Get,
-    List,
-    Load,
-    Position,
+    Observe,
     Purge,
     Release,
     Renew,
     Report,
     SettleCallback,
     Sweep,
-    keeps,
-    swept,
-    wake_at,
+    Swept,
 )
 from deferit._core.ids import prefix_at
 from deferit._core.job import Job, Status
+from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
+from deferit._core.rules import in_order, keeps, next_turn, remembered, room, swept, wake_at
 from deferit.exceptions import JobExists, JobNotFound, OptionError
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from deferit._core.commands import Change, Command, Query
+    from deferit._core.commands import Change, Command
+    from deferit._core.queries import Query
 
 KEPT_CHANGES = 10_000
 """Batches that `Changes` can look back on."""
 
 Agenda: TypeAlias = list[tuple[float, str]]
-"""When something has to be done about which job; sorted."""
+"""When something has to be done about which job, or whose turn it is; sorted."""
 
 
 @dataclass(slots=True)
@@ -58,6 +58,8 @@ class Row:
     job: Job
     wake_at: float
     request: bytes | None
+    turn: int | None = None
+    """Set while the job is ready: accepted, and not early."""
     pieces: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
 
@@ -81,7 +83,9 @@ class MemoryStore(Store):
         self._lock = Lock()
         self._rows: dict[str, Row] = {}
         self._early: defaultdict[str, dict[tuple[int, int], bytes]] = defaultdict(dict)
-        self._agendas: defaultdict[tuple[str, str], Agenda] = defaultdict(list)
+        self._agendas: defaultdict[tuple[str, ...], Agenda] = defaultdict(list)
+        self._lanes: defaultdict[tuple[str, str, str | None], list[int]] = defaultdict(list)
+        self._histories: dict[tuple[str, str], tuple[float, ...]] = {}
         self._keys: dict[str, str] = {}
         self._cursor = 0
         self._changes: deque[tuple[int, frozenset[str]]] = deque(maxlen=KEPT_CHANGES)
@@ -110,7 +114,7 @@ class MemoryStore(Store):
         except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
             return exc
 
-    def _perform(self, command: Command, changed: set[str]) -> object:  # noqa: PLR0911  one for each command
+    def _perform(self, command: Command, changed: set[str]) -> object:  # noqa: C901, PLR0911  one for each command
         match command:
             case Create():
                 return self._create(command, changed)
@@ -119,6 +123,8 @@ class MemoryStore(Store):
                 return None
             case Claim():
                 return self._claim(command, changed)
+            case Dispatch():
+                return self._dispatch(command)
             case Renew():
                 return tuple(
                     lease for lease in command.leases if not self._renew(lease, command.lease_until)
@@ -127,6 +133,9 @@ class MemoryStore(Store):
                 return self._purge(command, changed)
             case Sweep():
                 return self._sweep(command, changed)
+            case Observe():
+                self._observe(command)
+                return None
             case ClaimCallbacks():
                 return self._claim_callbacks(command)
             case SettleCallback():
@@ -142,14 +151,32 @@ class MemoryStore(Store):
             return same
         if job.id in self._rows:
             raise JobExists(job.id)
+        command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
         if job.key:
             self._keys[job.key] = job.id
-        row = Row(job, wake_at(job, command.lease_until), command.request)
+        turn = self._next_turn(job) if command.is_ready else None
+        row = Row(job, wake_at(job, command.lease_until), command.request, turn)
         row.pieces = self._early.pop(job.id, {})
         self._rows[job.id] = row
         self._enlist(row)
         changed.add(job.id)
         return job
+
+    def _count_waiting(self, job: Job, most: int) -> int:
+        ready = sum(len(ready) for ready in self._queues(job.application))
+        return min(most, ready + len(self._agendas["early", job.application]))
+
+    def _count_owned(self, job: Job, most: int) -> int:
+        waiting = [self._agendas["early", job.application], *self._queues(job.application)]
+        jobs = chain(self._running(job.application), *map(self._jobs, waiting))
+        return min(most, sum(other.owner == job.owner for other in jobs))
+
+    def _running(self, application: str) -> Iterator[Job]:
+        jobs = self._jobs(self._agendas[Status.RUNNING,])
+        return (job for job in jobs if job.application == application)
+
+    def _jobs(self, agenda: Agenda) -> Iterator[Job]:
+        return (self._rows[job_id].job for _, job_id in agenda)
 
     def _same(self, command: Create) -> Job | None:
         """Return the job that the same request has made before."""
@@ -168,11 +195,59 @@ class MemoryStore(Store):
         pieces[command.attempt, command.index] = command.data
 
     def _claim(self, command: Claim, changed: set[str]) -> tuple[Claimed, ...]:
-        waiting = self._agendas[Status.ACCEPTED, command.application]
-        return tuple(
-            self._claimed(row, command, changed)
-            for row in self._due(waiting, command.now, command.limit)
-        )
+        rows = self._next(command) if command.job_id is None else self._named(command)
+        return tuple(self._claimed(row, command, changed) for row in rows)
+
+    def _next(self, command: Claim | Dispatch) -> list[Row]:
+        """Return the rows of the jobs whose turn it is."""
+        early = self._agendas["early", command.application]
+        for row in self._due(early, command.now, MOST_READY):
+            self._make_ready(row)
+        queues = [
+            self._candidates(ready, command.limit) for ready in self._queues(command.application)
+        ]
+        return [self._rows[job.id] for job in in_order(queues, command.limit)]
+
+    def _candidates(self, ready: Agenda, limit: int) -> list[Job]:
+        jobs = list(self._jobs(ready[: max(limit, 0)]))
+        return jobs[: self._room(jobs[0], limit)] if jobs else []
+
+    def _named(self, command: Claim) -> list[Row]:
+        """Return the row of the job that a claim names, if it may be taken."""
+        row = self._rows.get(command.job_id or "")
+        if row is None or row.job.status is not Status.ACCEPTED or row.job.is_early(command.now):
+            return []
+        if self._room(row.job, 1):
+            return [row]
+        if row.turn is None:
+            self._make_ready(row)
+        return []
+
+    def _room(self, job: Job, limit: int) -> int:
+        others = self._running(job.application) if job.slots is not None else ()
+        return room(job.slots, sum(other.queue == job.queue for other in others), limit)
+
+    def _make_ready(self, row: Row) -> None:
+        self._move(row, row.job, row.wake_at, self._next_turn(row.job))
+
+    def _next_turn(self, job: Job) -> int:
+        ready = self._agendas["ready", job.application, job.queue]
+        lane = self._lanes[_lane(job)]
+        return next_turn(int(ready[0][0]) if ready else None, lane[-1] if lane else None)
+
+    def _queues(self, application: str) -> list[Agenda]:
+        """Return the ready jobs of an application, queue by queue."""
+        return [
+            agenda
+            for name, agenda in sorted(self._agendas.items())
+            if name[:2] == ("ready", application)
+        ]
+
+    def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
+        rows = self._next(command)
+        for row in rows:
+            self._move(row, row.job, command.again_at)
+        return tuple(row.job for row in rows)
 
     def _claimed(self, row: Row, command: Claim, changed: set[str]) -> Claimed:
         job = row.job.claimed(command.now)
@@ -205,13 +280,13 @@ class MemoryStore(Store):
         self._forget(row, changed)
         return True
 
-    def _sweep(self, command: Sweep, changed: set[str]) -> tuple[Job, ...]:
-        running, finished = self._agendas[Status.RUNNING, ""], self._agendas["finished", ""]
-        due = self._due(running, command.now, command.limit)
-        due += self._due(finished, command.now, command.limit)
-        moved = [self._swept(row, command.now, changed) for row in due]
-        self._drop_orphans(command)
-        return tuple(job for job in moved if job)
+    def _sweep(self, command: Sweep, changed: set[str]) -> Swept:
+        lost = self._due(self._agendas[Status.RUNNING,], command.now, command.limit)
+        over = self._due(self._agendas["finished",], command.now, command.limit)
+        moved = [self._swept(row, command.now, changed) for row in lost + over]
+        orphans = self._drop_orphans(command)
+        is_done = max(len(lost), len(over), orphans) < command.limit
+        return Swept(tuple(job for job in moved if job), is_done)
 
     def _swept(self, row: Row, now: float, changed: set[str]) -> Job | None:
         """Do what is due about a job; return it if its status changed."""
@@ -226,19 +301,24 @@ class MemoryStore(Store):
         due = self._agendas["callback", command.application]
         rows = self._due(due, command.now, command.limit)
         for row in rows:
-            self._move(row, command.apply(row.job), row.wake_at)
+            self._move(row, command.apply(row.job), row.wake_at, row.turn)
         return tuple(row.job for row in rows)
 
     def _settle_callback(self, command: SettleCallback) -> Job:
         row = self._row(command.job_id)
-        self._move(row, command.apply(row.job), row.wake_at)
+        self._move(row, command.apply(row.job), row.wake_at, row.turn)
         return row.job
 
-    def _drop_orphans(self, command: Sweep) -> None:
+    def _drop_orphans(self, command: Sweep) -> int:
         before = prefix_at(command.now - ORPHANED)
-        for job_id in sorted(self._early)[: command.limit]:
-            if job_id < before:
-                del self._early[job_id]
+        orphans = sorted(job_id for job_id in self._early if job_id < before)[: command.limit]
+        for job_id in orphans:
+            del self._early[job_id]
+        return len(orphans)
+
+    def _observe(self, command: Observe) -> None:
+        route = command.application, command.route
+        self._histories[route] = remembered(self._histories.get(route, ()), command.seconds)
 
     def _keep(self, row: Row, job: Job, lease_until: float | None, changed: set[str]) -> None:
         self._move(row, job, wake_at(job, lease_until))
@@ -248,9 +328,9 @@ class MemoryStore(Store):
         row.pieces = {key: data for key, data in row.pieces.items() if keeps(job, *key)}
         changed.add(job.id)
 
-    def _move(self, row: Row, job: Job, wake: float) -> None:
+    def _move(self, row: Row, job: Job, wake: float, turn: int | None = None) -> None:
         self._unlist(row)
-        row.job, row.wake_at = job, wake
+        row.job, row.wake_at, row.turn = job, wake, turn
         self._enlist(row)
 
     def _forget(self, row: Row, changed: set[str]) -> None:
@@ -266,22 +346,29 @@ class MemoryStore(Store):
             del self._keys[key]
 
     def _enlist(self, row: Row) -> None:
+        if row.turn is not None:
+            insort(self._lanes[_lane(row.job)], row.turn)
         for agenda, instant in self._entries(row):
             insort(agenda, (instant, row.job.id))
 
     def _unlist(self, row: Row) -> None:
+        if row.turn is not None:
+            self._lanes[_lane(row.job)].remove(row.turn)
         for agenda, instant in self._entries(row):
             del agenda[bisect_left(agenda, (instant, row.job.id))]
 
     def _entries(self, row: Row) -> Iterator[tuple[Agenda, float]]:
-        yield self._agenda(row.job), row.wake_at
+        yield self._agenda(row), row.wake_at if row.turn is None else row.turn
         if row.job.callback_at is not None:
             yield self._agendas["callback", row.job.application], row.job.callback_at
 
-    def _agenda(self, job: Job) -> Agenda:
+    def _agenda(self, row: Row) -> Agenda:
+        job = row.job
+        if row.turn is not None:
+            return self._agendas["ready", job.application, job.queue]
         if job.status is Status.ACCEPTED:
-            return self._agendas[Status.ACCEPTED, job.application]
-        return self._agendas["finished" if job.is_finished else Status.RUNNING, ""]
+            return self._agendas["early", job.application]
+        return self._agendas["finished" if job.is_finished else Status.RUNNING,]
 
     def _due(self, agenda: Agenda, now: float, limit: int) -> list[Row]:
         return [self._rows[job_id] for wake, job_id in agenda[: max(limit, 0)] if wake <= now]
@@ -292,7 +379,7 @@ class MemoryStore(Store):
         except KeyError:
             raise JobNotFound(job_id) from None
 
-    def read(self, query: Query) -> object:
+    def read(self, query: Query) -> object:  # noqa: PLR0911  one for each query
         """Answer a query between two batches."""
         with self._lock:
             match query:
@@ -301,11 +388,13 @@ class MemoryStore(Store):
                 case Load():
                     return self._load(query)
                 case Position():
-                    waiting = self._agendas[Status.ACCEPTED, query.job.application]
-                    ahead = bisect_left(waiting, (query.job.due_at, query.job.id))
-                    return min(ahead, query.most)
+                    return self._position(query)
+                case Due():
+                    return self._is_due(query)
                 case List():
                     return self._list(query)
+                case History():
+                    return self._histories.get((query.application, query.route), ())
                 case Changes():
                     return self._changed(query.since)
             assert_never(query)
@@ -317,6 +406,23 @@ class MemoryStore(Store):
             return pieces[query.attempt, query.index]
         except KeyError:
             raise JobNotFound(query.job_id) from None
+
+    def _position(self, query: Position) -> Ahead:
+        row = self._rows.get(query.job_id)
+        if row is None:
+            return Ahead(0, 0)
+        running = sum(1 for _ in self._running(row.job.application))
+        return Ahead(min(self._in_front_of(row), query.most), min(running, query.most))
+
+    def _in_front_of(self, row: Row) -> int:
+        ready = self._agendas["ready", row.job.application, row.job.queue]
+        if row.turn is not None:
+            return bisect_left(ready, (row.turn, row.job.id))
+        return len(ready) if row.job.status is Status.ACCEPTED else 0
+
+    def _is_due(self, query: Due) -> bool:
+        early = self._agendas["early", query.application]
+        return any(self._queues(query.application)) or bool(self._due(early, query.now, 1))
 
     def _list(self, query: List) -> tuple[Job, ...]:
         jobs = (row.job for row in self._rows.values())
@@ -335,3 +441,8 @@ class MemoryStore(Store):
                 break
             ids |= changed
         return Changed(self._cursor, tuple(sorted(ids)))
+
+
+def _lane(job: Job) -> tuple[str, str, str | None]:
+    """Return what a job takes its turn among: the jobs of its owner in its queue."""
+    return job.application, job.queue, job.owner

@@ -4,44 +4,46 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, assert_never
 
 from deferit._core.commands import (
+    MOST_READY,
     ORPHANED,
     Append,
     Cancel,
-    Changed,
-    Changes,
     Claim,
     ClaimCallbacks,
     Claimed,
     Create,
+    Dispatch,
     Finish,
-    Get,
-    List,
-    Load,
-    Position,
+    Observe,
     Purge,
     Release,
     Renew,
     Report,
     SettleCallback,
     Sweep,
-    swept,
-    wake_at,
+    Swept,
 )
 from deferit._core.ids import prefix_at
 from deferit._core.job import Status
-from deferit._records import decode_job, encode
+from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
+from deferit._core.rules import in_order, next_turn, remembered, room, swept, wake_at
+from deferit._records import decode_history, decode_job, encode
 from deferit.exceptions import JobExists, JobNotFound, OptionError
+from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from deferit._core.commands import Change, Command, Query
+    from deferit._core.commands import Change, Command
     from deferit._core.job import Job
+    from deferit._core.queries import Query
 
 INLINE = 8_192
 """Bytes of a request or a result that lie in the job's row, which is rewritten with each change; longer ones don't."""
@@ -105,7 +107,7 @@ class SQLiteStore(Store):
         with self._writer as connection, Transaction(connection, "IMMEDIATE"):
             return _Batch(connection).execute(batch)
 
-    def read(self, query: Query) -> object:
+    def read(self, query: Query) -> object:  # noqa: PLR0911  one for each query
         """Answer a query from the connection for reading, one thread at a time."""
         with self._reader as connection:
             match query:
@@ -115,8 +117,12 @@ class SQLiteStore(Store):
                     return _load(connection, query)
                 case Position():
                     return _position(connection, query)
+                case Due():
+                    return _is_due(connection, query)
                 case List():
                     return _list(connection, query)
+                case History():
+                    return _history(connection, query)
                 case Changes():
                     return _changes(connection, query.since)
             assert_never(query)
@@ -156,7 +162,7 @@ class _Batch:
         except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
             return exc
 
-    def _perform(self, command: Command) -> object:  # noqa: PLR0911  one for each command
+    def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
         match command:
             case Create():
                 return self._create(command)
@@ -165,6 +171,8 @@ class _Batch:
                 return None
             case Claim():
                 return self._claim(command)
+            case Dispatch():
+                return self._dispatch(command)
             case Renew():
                 return tuple(
                     lease for lease in command.leases if not self._renew(lease, command.lease_until)
@@ -173,6 +181,9 @@ class _Batch:
                 return self._purge(command)
             case Sweep():
                 return self._sweep(command)
+            case Observe():
+                self._observe(command)
+                return None
             case ClaimCallbacks():
                 return self._claim_callbacks(command)
             case SettleCallback():
@@ -186,6 +197,7 @@ class _Batch:
         same = self._same(command)
         if same is not None:
             return same
+        command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
         is_long = len(request) > INLINE
         row = (
             job.id,
@@ -197,18 +209,20 @@ class _Batch:
             wake_at(job, command.lease_until),
             encode(job),
             None if is_long else request,
+            job.queue,
+            self._next_turn(job.application, job.queue, job.owner) if command.is_ready else None,
         )
-        if not self._execute(_CREATE, row).rowcount:
+        if not self._execute(sql.CREATE, row).rowcount:
             raise JobExists(job.id)
         if is_long:
-            self._execute(_APPEND, (job.id, 0, REQUEST, request))
+            self._execute(sql.APPEND, (job.id, 0, REQUEST, request))
         self._changed.append(job.id)
         return job
 
     def _same(self, command: Create) -> Job | None:
         """Return the job that the same request has made before; one that only had the key loses it."""
         key = command.job.key
-        row = self._execute(_KEYED, (key,)).fetchone() if key else None
+        row = self._execute(sql.KEYED, (key,)).fetchone() if key else None
         if row is None:
             return None
         other = decode_job(row[0])
@@ -216,8 +230,23 @@ class _Batch:
             return other
         if self._job(command.job.id) is not None:
             raise JobExists(command.job.id)
-        self._execute(_FREE_KEY, (other.id,))
+        self._execute(sql.FREE_KEY, (other.id,))
         return None
+
+    def _count_waiting(self, job: Job, most: int) -> int:
+        (count,) = self._execute(sql.COUNT_WAITING, (job.application, most)).fetchone()
+        return int(count)
+
+    def _count_owned(self, job: Job, most: int) -> int:
+        (count,) = self._execute(sql.COUNT_OWNED, (job.application, job.owner, most)).fetchone()
+        return int(count)
+
+    def _next_turn(self, application: str, queue: str, owner: str | None) -> int:
+        (head,) = self._execute(sql.HEAD, (application, queue)).fetchone()
+        if head is None:
+            return next_turn(None, None)
+        (last,) = self._execute(sql.LAST, (application, queue, owner)).fetchone()
+        return next_turn(head, last)
 
     def _append(self, command: Append) -> None:
         job = self._job(command.job_id)
@@ -228,28 +257,66 @@ class _Batch:
             raise JobNotFound(command.job_id)
         else:
             job.held_by(command.attempt)
-        self._execute(_APPEND, (command.job_id, command.attempt, command.index, command.data))
+        self._execute(sql.APPEND, (command.job_id, command.attempt, command.index, command.data))
 
     def _claim(self, command: Claim) -> tuple[Claimed, ...]:
-        due = (command.application, command.now, max(command.limit, 0))
-        return tuple(
-            self._claimed(decode_job(record), request, command)
-            for record, request in self._execute(_WAITING, due).fetchall()
-        )
+        jobs = self._next(command) if command.job_id is None else self._named(command)
+        return tuple(self._claimed(job, command) for job in jobs)
 
-    def _claimed(self, before: Job, request: bytes | None, command: Claim) -> Claimed:
+    def _next(self, command: Claim | Dispatch) -> list[Job]:
+        """Return the jobs whose turn it is."""
+        early = (command.application, command.now, MOST_READY)
+        for job_id, queue, owner in self._execute(sql.EARLY, early).fetchall():
+            self._make_ready(job_id, command.application, queue, owner)
+        queues = self._execute(sql.QUEUES, (command.application,)).fetchall()
+        candidates = [self._candidates(command, queue) for (queue,) in queues]
+        return in_order(candidates, command.limit)
+
+    def _candidates(self, command: Claim | Dispatch, queue: str) -> list[Job]:
+        ready = (command.application, queue, max(command.limit, 0))
+        jobs = [decode_job(record) for (record,) in self._execute(sql.READY, ready).fetchall()]
+        return jobs[: self._room(jobs[0], command.limit)] if jobs else []
+
+    def _named(self, command: Claim) -> list[Job]:
+        """Return the job that a claim names, if it may be taken."""
+        job = self._job(command.job_id or "")
+        if job is None or job.status is not Status.ACCEPTED or job.is_early(command.now):
+            return []
+        if self._room(job, 1):
+            return [job]
+        self._make_ready(job.id, job.application, job.queue, job.owner)
+        return []
+
+    def _room(self, job: Job, limit: int) -> int:
+        if job.slots is None:
+            return room(None, 0, limit)
+        (running,) = self._execute(sql.COUNT_RUNNING, (job.application, job.queue)).fetchone()
+        return room(job.slots, running, limit)
+
+    def _make_ready(self, job_id: str, application: str, queue: str, owner: str | None) -> None:
+        """Give an early job its turn; a ready one has its own."""
+        turn = self._next_turn(application, queue, owner)
+        self._execute(sql.MAKE_READY, (turn, job_id))
+
+    def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
+        jobs = tuple(self._next(command))
+        for job in jobs:
+            self._execute(sql.OFFER, (command.again_at, job.id))
+        return jobs
+
+    def _claimed(self, before: Job, command: Claim) -> Claimed:
         job = before.claimed(command.now)
         row = (job.attempt, wake_at(job, command.lease_until), encode(job), job.id)
-        self._execute(_CLAIM, row)
+        (request,) = self._execute(sql.CLAIM, row).fetchone()
         self._changed.append(job.id)
         return Claimed(job, self._long_request(job.id) if request is None else request)
 
     def _long_request(self, job_id: str) -> bytes:
-        (request,) = self._execute(_PIECE, (job_id, 0, REQUEST)).fetchone()
+        (request,) = self._execute(sql.PIECE, (job_id, 0, REQUEST)).fetchone()
         return bytes(request)
 
     def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
-        return self._execute(_RENEW, (lease_until, *lease)).rowcount == 1
+        return self._execute(sql.RENEW, (lease_until, *lease)).rowcount == 1
 
     def _change(self, command: Change) -> Job:
         before = self._job(command.job_id)
@@ -269,13 +336,17 @@ class _Batch:
         self._forget(job.id)
         return True
 
-    def _sweep(self, command: Sweep) -> tuple[Job, ...]:
+    def _sweep(self, command: Sweep) -> Swept:
         due = (command.now, max(command.limit, 0))
-        records = self._execute(_LOST, due).fetchall() + self._execute(_OVER, due).fetchall()
-        moved = [self._swept(decode_job(record), command.now) for (record,) in records]
-        self._drop_orphans(command)
-        self._execute(_TRIM_CHANGES, (KEPT_CHANGES,))
-        return tuple(job for job in moved if job)
+        lost, over = (
+            self._execute(sql.LOST, due).fetchall(),
+            self._execute(sql.OVER, due).fetchall(),
+        )
+        moved = [self._swept(decode_job(record), command.now) for (record,) in lost + over]
+        orphans = self._drop_orphans(command)
+        self._execute(sql.TRIM_CHANGES, (KEPT_CHANGES,))
+        is_done = max(len(lost), len(over), orphans) < command.limit
+        return Swept(tuple(job for job in moved if job), is_done)
 
     def _swept(self, before: Job, now: float) -> Job | None:
         """Do what is due about a job; return it if its status changed."""
@@ -288,7 +359,7 @@ class _Batch:
 
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
         due = (command.application, command.now, max(command.limit, 0))
-        records = self._execute(_DUE_CALLBACKS, due).fetchall()
+        records = self._execute(sql.DUE_CALLBACKS, due).fetchall()
         return tuple(
             self._with_callback(command.apply(decode_job(record))) for (record,) in records
         )
@@ -300,24 +371,33 @@ class _Batch:
         return self._with_callback(command.apply(job))
 
     def _with_callback(self, job: Job) -> Job:
-        self._execute(_KEEP_CALLBACK, (job.callback_at, encode(job), job.id))
+        self._execute(sql.KEEP_CALLBACK, (job.callback_at, encode(job), job.id))
         return job
 
-    def _drop_orphans(self, command: Sweep) -> None:
+    def _drop_orphans(self, command: Sweep) -> int:
         early = (prefix_at(command.now - ORPHANED), max(command.limit, 0))
-        for (job_id,) in self._execute(_ORPHANS, early).fetchall():
-            self._execute(_DROP_PIECES, (job_id,))
+        orphans = self._execute(sql.ORPHANS, early).fetchall()
+        for (job_id,) in orphans:
+            self._execute(sql.DROP_PIECES, (job_id,))
+        return len(orphans)
+
+    def _observe(self, command: Observe) -> None:
+        route = (command.application, command.route)
+        row = self._execute(sql.HISTORY, route).fetchone()
+        known = decode_history(row[0]) if row else ()
+        seconds = encode(remembered(known, command.seconds))
+        self._execute(sql.KEEP_HISTORY, (*route, seconds))
 
     def _job(self, job_id: str) -> Job | None:
-        row = self._execute(_GET, (job_id,)).fetchone()
+        row = self._execute(sql.GET, (job_id,)).fetchone()
         return decode_job(row[0]) if row else None
 
     def _keep(self, job: Job, body: bytes = b"") -> None:
         if job.status is Status.RUNNING:
-            self._execute(_REPORT, (encode(job), job.id))
+            self._execute(sql.REPORT, (encode(job), job.id))
         elif job.status is Status.ACCEPTED:
-            self._execute(_RETURN, (wake_at(job, None), encode(job), job.id))
-            self._execute(_DROP_RESULT, (job.id,))
+            self._execute(sql.RETURN, (wake_at(job, None), encode(job), job.id))
+            self._execute(sql.DROP_RESULT, (job.id,))
         else:
             self._finish(job, body)
         self._changed.append(job.id)
@@ -334,19 +414,19 @@ class _Batch:
             job.callback_at,
             job.id,
         )
-        self._execute(_FINISH, row)
-        self._execute(_DROP_ALL_BUT_RESULT, (job.id, job.attempt, chunks - 1))
+        self._execute(sql.FINISH, row)
+        self._execute(sql.DROP_ALL_BUT_RESULT, (job.id, job.attempt, chunks - 1))
         if chunks and not is_short:
-            self._execute(_APPEND, (job.id, job.attempt, chunks - 1, body))
+            self._execute(sql.APPEND, (job.id, job.attempt, chunks - 1, body))
 
     def _forget(self, job_id: str) -> None:
-        self._execute(_FORGET, (job_id,))
-        self._execute(_DROP_PIECES, (job_id,))
+        self._execute(sql.FORGET, (job_id,))
+        self._execute(sql.DROP_PIECES, (job_id,))
         self._changed.append(job_id)
 
 
 def _get(connection: sqlite3.Connection, job_id: str) -> Job:
-    row = connection.execute(_GET, (job_id,)).fetchone()
+    row = connection.execute(sql.GET, (job_id,)).fetchone()
     if row is None:
         raise JobNotFound(job_id)
     return decode_job(row[0])
@@ -354,99 +434,44 @@ def _get(connection: sqlite3.Connection, job_id: str) -> Job:
 
 def _load(connection: sqlite3.Connection, query: Load) -> bytes:
     piece = (query.job_id, query.attempt, query.index)
-    row = connection.execute(_LOAD, piece).fetchone()
+    row = connection.execute(sql.LOAD, piece).fetchone()
     if row is None:
         raise JobNotFound(query.job_id)
     return bytes(row[0])
 
 
-def _position(connection: sqlite3.Connection, query: Position) -> int:
-    job = query.job
-    ahead = (job.application, job.due_at, job.id, query.most)
-    (count,) = connection.execute(_POSITION, ahead).fetchone()
-    return int(count)
+def _position(connection: sqlite3.Connection, query: Position) -> Ahead:
+    row = connection.execute(sql.POSITION, (query.job_id, query.most)).fetchone()
+    return Ahead(*row) if row else Ahead(0, 0)
+
+
+def _is_due(connection: sqlite3.Connection, query: Due) -> bool:
+    (is_due,) = connection.execute(sql.DUE, (query.application, query.now)).fetchone()
+    return bool(is_due)
 
 
 def _list(connection: sqlite3.Connection, query: List) -> tuple[Job, ...]:
     status = query.status.value if query.status else None
     before = query.before or AFTER_ALL_IDS
-    row = (query.owner, query.application, before, status, query.limit)
-    return tuple(decode_job(record) for (record,) in connection.execute(_LIST, row))
+    rows: Iterable[tuple[bytes]]
+    if query.owner is None:
+        rows = connection.execute(sql.LIST_ALL, (query.application, before, status))
+    else:
+        rows = connection.execute(sql.LIST, (query.owner, query.application, before, status))
+    jobs = (decode_job(record) for (record,) in rows)
+    return tuple(islice((job for job in jobs if query.includes(job)), query.limit))
+
+
+def _history(connection: sqlite3.Connection, query: History) -> tuple[float, ...]:
+    row = connection.execute(sql.HISTORY, (query.application, query.route)).fetchone()
+    return decode_history(row[0]) if row else ()
 
 
 def _changes(connection: sqlite3.Connection, since: int) -> Changed:
-    (cursor,) = connection.execute(_CURSOR).fetchone()
+    (cursor,) = connection.execute(sql.CURSOR).fetchone()
     if since < 0 or since == cursor:
         return Changed(cursor, ())
     if since > cursor:
         since = 0  # it is of a file that was here before
-    rows = connection.execute(_CHANGES, (since, cursor)).fetchall()
+    rows = connection.execute(sql.CHANGES, (since, cursor)).fetchall()
     return Changed(cursor, tuple({job_id: None for (ids,) in rows for job_id in ids.split()}))
-
-
-_CREATE = """
-    INSERT INTO jobs (id, application, owner, key, status, attempt, wake_at, record, request)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
-_KEYED = "SELECT record FROM jobs WHERE key = ?"
-_FREE_KEY = "UPDATE jobs SET key = NULL WHERE id = ?"
-_GET = "SELECT record FROM jobs WHERE id = ?"
-_WAITING = """
-    SELECT record, request FROM jobs
-    WHERE status = 'accepted' AND application = ? AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
-"""
-_CLAIM = "UPDATE jobs SET status = 'running', attempt = ?, wake_at = ?, record = ? WHERE id = ?"
-_RENEW = "UPDATE jobs SET wake_at = ? WHERE id = ? AND attempt = ? AND status = 'running'"
-_REPORT = "UPDATE jobs SET record = ? WHERE id = ?"
-_RETURN = "UPDATE jobs SET status = 'accepted', wake_at = ?, record = ? WHERE id = ?"
-_FINISH = """
-    UPDATE jobs SET status = ?, wake_at = ?, record = ?, request = NULL, body = ?, key = ?,
-        callback_at = ?
-    WHERE id = ?
-"""
-_FORGET = "DELETE FROM jobs WHERE id = ?"
-_LOST = """
-    SELECT record FROM jobs
-    WHERE status = 'running' AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
-"""
-_OVER = """
-    SELECT record FROM jobs
-    WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
-"""
-_DUE_CALLBACKS = """
-    SELECT record FROM jobs
-    WHERE application = ? AND callback_at <= ? ORDER BY callback_at, id LIMIT ?
-"""
-_KEEP_CALLBACK = "UPDATE jobs SET callback_at = ?, record = ? WHERE id = ?"
-_LIST = """
-    SELECT record FROM jobs
-    WHERE owner = ?1 AND application = ?2 AND id < ?3 AND (?4 IS NULL OR status = ?4)
-    ORDER BY id DESC LIMIT ?5
-"""
-_POSITION = """
-    SELECT count(*) FROM (
-        SELECT 1 FROM jobs
-        WHERE status = 'accepted' AND application = ? AND (wake_at, id) < (?, ?) LIMIT ?
-    )
-"""
-
-_APPEND = "INSERT OR REPLACE INTO pieces (job_id, attempt, position, data) VALUES (?, ?, ?, ?)"
-_PIECE = "SELECT data FROM pieces WHERE job_id = ? AND attempt = ? AND position = ?"
-_LOAD = """
-    SELECT data FROM pieces WHERE job_id = ?1 AND attempt = ?2 AND position = ?3
-    UNION ALL
-    SELECT body FROM jobs WHERE id = ?1 AND attempt = ?2 AND 0 = ?3 AND body IS NOT NULL
-"""
-_DROP_PIECES = "DELETE FROM pieces WHERE job_id = ?"
-_DROP_RESULT = "DELETE FROM pieces WHERE job_id = ? AND attempt <> 0"
-_DROP_ALL_BUT_RESULT = """
-    DELETE FROM pieces WHERE job_id = ? AND NOT (attempt = ? AND position < ?)
-"""
-_ORPHANS = """
-    SELECT DISTINCT job_id FROM pieces
-    WHERE attempt = 0 AND job_id < ? AND job_id NOT IN (SELECT id FROM jobs) LIMIT ?
-"""
-
-_CURSOR = "SELECT coalesce(max(cursor), 0) FROM changes"
-_CHANGES = "SELECT ids FROM changes WHERE cursor > ? AND cursor <= ?"
-_TRIM_CHANGES = "DELETE FROM changes WHERE cursor <= (SELECT max(cursor) FROM changes) - ?"
