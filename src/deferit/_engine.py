@@ -20,6 +20,7 @@ from deferit._core.queries import QUERIES, Changed, Changes
 from deferit._deliverer import Deliverer
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
+from deferit._server import is_stopping
 from deferit._signals import AsyncSignal
 from deferit._worker import Worker
 from deferit.exceptions import StoreUnavailable
@@ -58,10 +59,12 @@ class Engine:
         self._cursor = -1
         self._start_lock = threading.Lock()
         self._is_started = False
+        self._is_draining = False
         self._is_closed = False
 
     def _duties(self, renewal: float) -> list[Duty]:
         return [
+            Duty(self._look_at_server, 0),
             Duty(self._observe, 0),
             Duty(self._worker.write_reports, 0),
             Duty(self._worker.expire, 0),
@@ -93,12 +96,22 @@ class Engine:
             self._is_started = True
             _engines.add(self)
 
+    def drain(self) -> None:
+        """Begin no more jobs, and let nobody wait here any longer: this process is about to end; idempotent.
+
+        What is accepted from now on is left to other processes, or the next.
+        """
+        if not self._is_draining:
+            self._is_draining = True
+            self._worker.drain()
+            self._ledger.signals.notify_all()
+
     def close(self) -> None:
         """Take no more jobs, let running ones end within the option ``grace``, give back the rest; idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._ledger.signals.notify_all()
+        self.drain()
         if self._is_started:
             self._worker.close()
             self._keeper.close()
@@ -201,10 +214,15 @@ class Engine:
         return job
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._is_draining:
             raise ShuttingDown
 
-    # --- a duty of the keeper ----------------------------------------------------------------------------------------
+    # --- duties of the keeper ----------------------------------------------------------------------------------------
+
+    def _look_at_server(self) -> None:
+        """Make way as soon as the server was told to stop: it waits for those who wait here."""
+        if is_stopping():
+            self.drain()
 
     def _observe(self) -> None:
         """Look what other processes did to the store, and tell whom it concerns."""

@@ -155,9 +155,7 @@ class Job:
 
     def claimed(self, now: float) -> Job:
         """Return the job as its next attempt begins."""
-        return self.to(
-            Status.RUNNING, now, attempt=self.attempt + 1, started_at=now, message=None
-        )
+        return self.to(Status.RUNNING, now, attempt=self.attempt + 1, started_at=now, message=None)
 
     def reported(self, now: float, progress: int | None, message: str | None) -> Job:
         """Return the job with what its handler reports: progress never goes back, nor says 100 before the end."""
