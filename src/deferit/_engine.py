@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import anyio.to_thread
 
+from deferit._clock import Clock
 from deferit._core.commands import Create
 from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from deferit.executors.base import Executor
     from deferit.options import Options
 
+LONGEST_DOUBT = 4.5
+"""Seconds for which leases are not trusted at the most: a lost job is to be noticed within lease + 5 s."""
+
 TICK = 0.05
 """Seconds between two looks at what other processes did; a look costs microseconds."""
 
@@ -51,7 +55,9 @@ class Engine:
         self._ledger = Ledger(options.store)
         self._keeper = Keeper(TICK)
         self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
-        self._keeper.duties = self._duties(options.lease / 3)
+        renewal = options.lease / 3
+        self._clock = Clock(min(renewal, LONGEST_DOUBT))
+        self._keeper.duties = self._duties(renewal)
         callbacks, application = options.callbacks, options.application
         self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
         self._carried: dict[str, Mapping[str, Any]] = {}
@@ -71,7 +77,7 @@ class Engine:
             Duty(self._worker.claim, 0),
             Duty(self._ledger.finish_again, 1),
             Duty(self._worker.renew, renewal),
-            Duty(self._worker.sweep, min(renewal, 5)),
+            Duty(self._sweep, min(renewal, 5)),
         ]
 
     # --- its own life ------------------------------------------------------------------------------------------------
@@ -218,6 +224,10 @@ class Engine:
             raise ShuttingDown
 
     # --- duties of the keeper ----------------------------------------------------------------------------------------
+
+    def _sweep(self) -> bool:
+        """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
+        return not self._clock.is_certain() or self._worker.sweep()
 
     def _look_at_server(self) -> None:
         """Make way as soon as the server was told to stop: it waits for those who wait here."""

@@ -148,7 +148,7 @@ def test_a_rolling_restart_under_load_loses_nothing(
 
 def _work(server: Server, name: str, over: threading.Event) -> list[dict[str, Any]]:
     """Submit jobs and follow them until it is over; return their last documents."""
-    documents = []
+    documents: list[dict[str, Any]] = []
     with server.client(limits=EACH_ITS_OWN) as client:
         while not over.is_set():
             job = f"{name}-{len(documents)}"
