@@ -246,7 +246,7 @@ class Sweep:
     """
 
     now: float
-    limit: int = 200
+    limit: int = 50
 
 
 @dataclass(frozen=True, slots=True)
