@@ -120,17 +120,18 @@ def test_it_performs_all_that_a_flow_yields(kit: Kit, perform: Perform) -> None:
 
 
 def test_what_has_expired_is_swept_piece_by_piece_without_a_pause() -> None:
-    kit = Kit()
+    store = WatchedStore()
+    kit = Kit(store)
     jobs = [a_job(number, application="default", ttl=0.0) for number in range(200)]
     for job in jobs:
-        kit.store.execute([Create(job.claimed(NOON), REQUEST, LEASE)])
-        kit.store.execute([Finish(job.id, 1, 0.0, a_result(), None, b"hello")])
+        store.execute([Create(job.claimed(NOON), REQUEST, LEASE)])
+        store.execute([Finish(job.id, 1, 0.0, a_result(), None, b"hello")])
 
     kit.engine.start()
     kit.engine._clock = Clock(0.0)
 
-    eventually(lambda: len(kit.store.executed(Sweep)) >= 4)
-    eventually(lambda: all(is_gone(kit.store, Get(job.id)) for job in jobs))
+    eventually(lambda: len(store.executed(Sweep)) >= 4)
+    eventually(lambda: all(is_gone(store, Get(job.id)) for job in jobs))
     kit.engine.close()
 
 
