@@ -33,7 +33,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,28 +72,37 @@ class ASGIMiddleware(Middleware):
         self.local = _Local()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    # --- the way of a request ----------------------------------------------------------------------------------------
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._beside(scope, receive, send)
+            return
         path = _route_path(scope)
         mounted = self.mounted(path)
         if mounted:
             await self._answer(mounted, scope, receive, send)
             return
         passage = _ASGIPassage(self, scope, receive, send)
-        route = self._routes.find(scope["method"], path) if self._routes else None
-        submission = self.configured(passage.request(), route) if route else None
+        route = self._routes.find(scope["method"], path) if self._has_routes else None
+        submission = self.configured(passage, route) if route else None
         if submission is None:
-            submission = await self._pass_on(passage, scope, is_deferrable=route is not None)
+            token = current.set(passage)
+            try:
+                await self.app(scope, passage.receive, passage.send)
+            finally:
+                current.reset(token)
+                if passage.placeholder is None:
+                    passage.let_go()
+            submission = passage.submission()
         if submission:
             await self._submit(submission, passage)
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is not HTTP."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    # --- the way of a request ----------------------------------------------------------------------------------------
 
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
@@ -103,20 +112,6 @@ class ASGIMiddleware(Middleware):
             await self._stream(response, receive, send)
         else:
             await self._send(response, visit.request.method, send)
-
-    async def _pass_on(
-        self, passage: _ASGIPassage, scope: Scope, *, is_deferrable: bool
-    ) -> Submission | None:
-        """Pass a request on to the application; return a submission if it reached a handler that is deferred."""
-        passage.is_deferrable = is_deferrable
-        token = current.set(passage)
-        try:
-            await self.app(scope, passage.receive, passage.send)
-        finally:
-            current.reset(token)
-            if not passage.is_placeholder:
-                passage.spool.close()
-        return passage.submission()
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
@@ -135,7 +130,7 @@ class ASGIMiddleware(Middleware):
         except ClientGone:
             return
         finally:
-            passage.spool.close()
+            passage.let_go()
         await self._send(response, submission.visit.request.method, passage.outer_send)
 
     async def _send(self, response: Response, method: str, send: Send) -> None:
@@ -207,18 +202,19 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
+    middleware: ASGIMiddleware
+    _has_body_ended = False
+
     def __init__(
         self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        super().__init__(middleware)
+        self.middleware = middleware
         self.scope = _copied(scope)
         self._inner_scope = scope
         self.outer_send = send
-        self._local = middleware.local
         self._outer_receive = receive
-        self._has_body_ended = False
 
-    def request(self) -> Request:
+    def _translated(self) -> Request:
         return _request(self.scope)
 
     def may_reach_a_mark(self) -> bool:
@@ -233,17 +229,20 @@ class _ASGIPassage(Passage):
         """Pass on what the application asks for, and keep it in case the request is deferred."""
         message = await self._outer_receive()
         if message["type"] == "http.request":
-            body = message.get("body", b"")
-            if self.spool.needs_a_file(body):
-                await anyio.to_thread.run_sync(self.spool.keep, body)
-            else:
-                self.spool.keep(body)
+            spool, body = self.spool, message.get("body", b"")
+            if not spool.keeps_in_memory(body):
+                await anyio.to_thread.run_sync(spool.keep, body)
             self._has_body_ended = not message.get("more_body", False)
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass on what the application answers, unless it is the placeholder of a marked handler."""
-        if message["type"] == "http.response.start" and self.is_deferrable:
+        if self.is_deferrable:
+            return self._answered(message)
+        return self.outer_send(message)
+
+    async def _answered(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
             headers = _as_text(message.get("headers", ()))
             self.answers(message["status"], headers)
             message = {**message, "headers": _as_bytes(merged(headers, "Vary", ("Prefer",)))}
@@ -306,7 +305,7 @@ class _ASGIPassage(Passage):
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
-        own = self._local.state
+        own = self.middleware.local.state
         state = self.scope.get("state") or {}
         return {
             name: value
@@ -425,7 +424,10 @@ def _copied(scope: Scope) -> Scope:
 def _route_path(scope: Scope) -> str:
     """Return the path behind the application's root, which ASGI servers put in front of it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
+    root: str | None = scope.get("root_path")
+    if not root:
+        return path
+    root = root.rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path
