@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from contextlib import aclosing
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
-from werkzeug.datastructures import Headers
-
 from deferit._committer import returned
 from deferit._core.commands import Append
 from deferit._core.effects import (
@@ -24,7 +22,7 @@ from deferit._core.effects import (
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, merged
+from deferit._core.http import Fields, Request, Response, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -134,10 +132,15 @@ class ASGIMiddleware(Middleware):
         await self._send(response, submission.visit.request.method, passage.outer_send)
 
     async def _send(self, response: Response, method: str, send: Send) -> None:
-        if method == "HEAD":
+        if isinstance(response.body, bytes) or method == "HEAD":
+            body = response.body if method != "HEAD" else b""
             await send(_response_start(response))
-            await send({"type": "http.response.body", "body": b""})
-            return
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._send_parts(response, send)
+
+    async def _send_parts(self, response: Response, send: Send) -> None:
+        """Send a body that is made while it is sent."""
         parts = aparts(response.body, self.engine.aperform)
         try:
             part = await anext(parts, b"")
@@ -434,7 +437,7 @@ def _route_path(scope: Scope) -> str:
 
 
 def _request(scope: Scope) -> Request:
-    headers = Headers(_as_text(scope["headers"]))
+    headers = Fields(_as_text(scope["headers"]))
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(
         method=scope["method"],
@@ -450,15 +453,22 @@ def _root_url(scope: Scope, host: str | None) -> str:
     if host is None:
         name, port = scope.get("server") or ("localhost", None)
         host = f"{name}:{port}" if port else str(name)
-    root = quote(scope.get("root_path", "").rstrip("/"))
-    return f"{scope.get('scheme', 'http')}://{host}{root}"
+    root = scope.get("root_path", "").rstrip("/")
+    return f"{scope.get('scheme', 'http')}://{host}{quote(root) if root else ''}"
 
 
 def _response_start(response: Response) -> Message:
-    headers = [(name.lower(), value) for name, value in _as_bytes(response.headers)]
-    if response.status not in BODILESS and response.length is not None:
-        headers.append((b"content-length", str(response.length).encode()))
+    headers = [(_name(name), value.encode("latin-1")) for name, value in response.headers]
+    length = response.length
+    if length is not None and response.status not in BODILESS:
+        headers.append((b"content-length", b"%d" % length))
     return {"type": "http.response.start", "status": response.status, "headers": headers}
+
+
+@lru_cache(256)
+def _name(name: str) -> bytes:
+    """Return a field's name as ASGI has it; there are few of them."""
+    return name.lower().encode("latin-1")
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

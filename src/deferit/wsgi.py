@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio.to_thread
-from werkzeug.datastructures import EnvironHeaders, Headers
+from werkzeug.datastructures import EnvironHeaders
 
 from deferit._core.commands import Append
 from deferit._core.effects import Capture, CapturedRequest, ClientGone, Effect, drive, parts
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, merged
+from deferit._core.http import Fields, Request, Response, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
@@ -340,7 +340,7 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=Headers(EnvironHeaders(environ)),
+        headers=Fields(EnvironHeaders(environ)),
         scope=environ,
         root_url=_root_url(environ),
     )

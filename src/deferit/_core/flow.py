@@ -275,7 +275,10 @@ def monitor(visit: Visit, job: Job) -> Flow:
 
 def _prefers_events(request: Request) -> bool:
     """Whether the client would rather have a stream of events than JSON."""
-    accept = parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept)
+    wanted = request.headers.get("Accept", "")
+    if "text/" not in wanted.lower():
+        return False  # most clients; werkzeug's parser takes as long as all the rest of the answer
+    accept = parse_accept_header(wanted, MIMEAccept)
     return accept.best_match(["application/json", "text/event-stream"]) == "text/event-stream"
 
 
