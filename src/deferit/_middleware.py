@@ -125,7 +125,7 @@ class Middleware(ABC):
             slots=mark.concurrency,
         )
         if mark.schedule is not None:
-            draft = replace(draft, due_at=mark.schedule.next_after(draft.created_at))
+            draft = draft.but(due_at=mark.schedule.next_after(draft.created_at))
         callbacks = self.options.callbacks
         allowed = callbacks.allowed if callbacks else None
         limits = self.options.limits

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
+
 from deferit._committer import returned
 from deferit._core.commands import Append
 from deferit._core.effects import (

@@ -125,7 +125,7 @@ def _submit(submission: Submission) -> Flow:
     key = client_key(visit.request)
     callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
     if callback is not None:
-        submission = replace(submission, draft=replace(submission.draft, callback=callback))
+        submission = replace(submission, draft=submission.draft.but(callback=callback))
     has_twins = key is not None or submission.mark.coalesce
     is_tried = deferral.is_tried and not has_twins and submission.draft.slots is None
     captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
@@ -161,7 +161,7 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     wishes = (draft.callback.url,) if draft.callback else ()
     place = (visit.application, visit.request, visit.owner)
     same = identity(*place, key, captured.digest, *wishes)
-    return replace(draft, identity=same)
+    return draft.but(identity=same)
 
 
 def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
