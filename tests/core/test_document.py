@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.core.samples import (
     EVENTS,
     JOB_ID,
@@ -176,8 +176,7 @@ OPTIONAL = {
 
 @given(changes=st.fixed_dictionaries(OPTIONAL), status=st.sampled_from(Status))
 def test_json_never_has_null_and_times_are_rfc_3339(changes: Any, status: Status) -> None:
-    job = in_status(status)
-    job = type(job)(**{name: getattr(job, name) for name in job.__slots__} | changes)
+    job = in_status(status).but(**changes)
 
     found = members(document.document(job, SITE, NOON))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import http_date, parse_date, parse_etags
@@ -21,7 +22,7 @@ from deferit._core.http import (
     merged,
     without,
 )
-from deferit._core.job import Job, Result, Status
+from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
@@ -39,6 +40,9 @@ ERROR = 400
 
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
+
+RECENT = 256
+"""Seconds whose texts are kept at hand: what happens at about the same time is told to many."""
 
 _JSON = ("Content-Type", "application/json")
 _VARY = ("Vary", "Prefer, Accept")
@@ -91,26 +95,41 @@ def retry_after(job: Job, now: float) -> int:
 
 def status_document(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
     """Return the status document; absent members are left out, never null."""
-    optional = {
-        "started": _time(job.started_at),
-        "finished": _time(job.finished_at),
-        "expires": _time(job.expires_at),
-        "progress": job.progress,
-        "message": job.message,
-        "attempt": job.attempt or None,
-        "error": _error(job),
-    }
-    document = {
+    monitor = site.monitor(job.id)
+    document: dict[str, Any] = {
         "id": job.id,
         "status": job.status.value,
         "done": job.is_finished,
         "created": _time(job.created_at),
         "updated": _time(job.updated_at),
-        "monitorUrl": site.monitor(job.id),
-        "resultUrl": site.result(job.id),
+        "monitorUrl": monitor,
+        "resultUrl": f"{monitor}/result",
     }
-    document |= _pending(job, site, now, position) if not job.is_finished else _result(job, site)
-    return document | {name: value for name, value in optional.items() if value is not None}
+    if job.is_finished:
+        document |= _result(job, f"{monitor}/result")
+    else:
+        document |= _pending(job, site, now, position)
+    return document | _optional(job)
+
+
+def _optional(job: Job) -> dict[str, Any]:
+    """Return the members that are there as soon as they are known."""
+    members: dict[str, Any] = {}
+    if job.started_at is not None:
+        members["started"] = _time(job.started_at)
+    if job.finished_at is not None:
+        members["finished"] = _time(job.finished_at)
+    if job.expires_at is not None:
+        members["expires"] = _time(job.expires_at)
+    if job.progress is not None:
+        members["progress"] = job.progress
+    if job.message is not None:
+        members["message"] = job.message
+    if job.attempt:
+        members["attempt"] = job.attempt
+    if job.error is not None:
+        members["error"] = _error(job, job.error)
+    return members
 
 
 def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
@@ -128,10 +147,10 @@ def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str
     return members
 
 
-def _result(job: Job, site: Site) -> dict[str, Any]:
+def _result(job: Job, result_url: str) -> dict[str, Any]:
     members: dict[str, Any] = {}
     if job.status is Status.SUCCEEDED:
-        members["resourceLocation"] = site.result(job.id)
+        members["resourceLocation"] = result_url
     if job.result is not None:
         members["resultStatus"] = job.result.status
         members["resultLength"] = job.result.length
@@ -140,25 +159,27 @@ def _result(job: Job, site: Site) -> dict[str, Any]:
     return members
 
 
-def _error(job: Job) -> dict[str, Any] | None:
-    if job.error is None:
-        return None
-    status, title, detail = PROBLEMS[job.error.code]
+def _error(job: Job, error: Failure) -> dict[str, Any]:
+    status, title, detail = PROBLEMS[error.code]
     return {
-        "code": job.error.code,
-        "message": job.error.message,
-        "type": problem_type(job.error.code),
+        "code": error.code,
+        "message": error.message,
+        "type": problem_type(error.code),
         "title": title,
         "status": job.result.status if job.result and job.result.status >= ERROR else status,
-        "detail": job.error.detail or detail,
+        "detail": error.detail or detail,
     }
 
 
-def _time(instant: float | None) -> str | None:
+def _time(instant: float) -> str:
     """Return an instant as RFC 3339 has it, in UTC."""
-    if instant is None:
-        return None
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, millisecond = divmod(int(instant * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03}Z"
+
+
+@lru_cache(RECENT)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def accepted(
@@ -251,9 +272,10 @@ def etag(job: Job) -> str:
 
 def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
-    if asked.get("If-None-Match"):
-        return is_known(tag, asked["If-None-Match"])
-    since = parse_date(asked.get("If-Modified-Since"))
+    if_none_match = asked.get("If-None-Match")
+    if if_none_match:
+        return is_known(tag, if_none_match)
+    since = parse_date(asked.get("If-Modified-Since")) if "If-Modified-Since" in asked else None
     if since is None or modified is None:
         return False
     return int(modified) <= since.timestamp()
@@ -384,4 +406,9 @@ def _sunset(job: Job) -> Pairs:
 
 def _http_date(instant: float | None) -> str:
     assert instant is not None
-    return http_date(instant)
+    return _http_second(int(instant))
+
+
+@lru_cache(RECENT)
+def _http_second(second: int) -> str:
+    return http_date(second)

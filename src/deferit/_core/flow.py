@@ -125,7 +125,7 @@ def _submit(submission: Submission) -> Flow:
     key = client_key(visit.request)
     callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
     if callback is not None:
-        submission = replace(submission, draft=replace(submission.draft, callback=callback))
+        submission = replace(submission, draft=submission.draft.but(callback=callback))
     has_twins = key is not None or submission.mark.coalesce
     is_tried = deferral.is_tried and not has_twins and submission.draft.slots is None
     captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
@@ -161,7 +161,7 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     wishes = (draft.callback.url,) if draft.callback else ()
     place = (visit.application, visit.request, visit.owner)
     same = identity(*place, key, captured.digest, *wishes)
-    return replace(draft, identity=same)
+    return draft.but(identity=same)
 
 
 def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
@@ -275,7 +275,10 @@ def monitor(visit: Visit, job: Job) -> Flow:
 
 def _prefers_events(request: Request) -> bool:
     """Whether the client would rather have a stream of events than JSON."""
-    accept = parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept)
+    wanted = request.headers.get("Accept", "")
+    if "text/" not in wanted.lower():
+        return False  # most clients; werkzeug's parser takes as long as all the rest of the answer
+    accept = parse_accept_header(wanted, MIMEAccept)
     return accept.best_match(["application/json", "text/event-stream"]) == "text/event-stream"
 
 
