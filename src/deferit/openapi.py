@@ -6,9 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 from deferit._core.document import LONGEST_RETRY
-from deferit._core.flow import LONGEST_PAGE, PAGE, ROUTES
+from deferit._core.flow import ROUTES
 from deferit._core.ids import PATTERN
 from deferit._core.job import Status
+from deferit._core.listing import LONGEST_PAGE, PAGE
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
 from deferit._schemas import Members, reference, schemas, words
 
