@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import pytest
 from tests.contract.stage import Said
 from tests.contract.support import few
 from tests.pages.reading import Page
@@ -12,9 +14,22 @@ from deferit.pages.frame import POLICY
 
 if TYPE_CHECKING:
     from tests.contract.clients import Answer
+    from tests.contract.conftest import Build
     from tests.contract.support import Site
 
+    from deferit import Request
+
+ANN, BEN = {"X-Owner": "ann"}, {"X-Owner": "ben"}
+OPERATOR = {"X-Owner": "olga"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def owner_of(request: Request) -> str | None:
+    return request.headers.get("X-Owner")
+
+
+def is_operator(request: Request) -> bool:
+    return request.headers.get("X-Owner") == "olga"
 
 
 def page_of(answer: Answer) -> Page:
@@ -22,7 +37,7 @@ def page_of(answer: Answer) -> Page:
     assert answer["Content-Security-Policy"] == POLICY
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Referrer-Policy"] == "no-referrer"
-    assert {"Prefer", "Accept"} <= answer.members("Vary")
+    assert "Accept" in answer.members("Vary")
     return Page(answer.body)
 
 
@@ -123,3 +138,98 @@ def test_programs_get_json_unless_they_prefer_a_page(shop: Site) -> None:
         "text/html;q=0.5, */*",
     ):
         assert shop.get(monitor, Accept=accept)["Content-Type"] == "application/json"
+
+
+# --- the list --------------------------------------------------------------------------------------------------------
+
+
+def links(page: Page) -> list[str]:
+    """Return the URLs of the jobs that a page lists, from its top."""
+    return [
+        str(link.attributes["href"]) for link in page.all("a") if "/job_" in str(link.attributes)
+    ]
+
+
+def test_a_browser_is_shown_the_jobs_of_their_owner(owned: Site) -> None:
+    first, second = owned.defer(**ANN), owned.defer(**ANN)
+    owned.defer(**BEN)
+    owned.defer()
+    owned.end_of(first, **ANN)
+    owned.end_of(second, **ANN)
+
+    answer = owned.get("/jobs", **ANN, **BROWSER)
+
+    assert (answer.status, answer["Cache-Control"]) == (200, "private, no-store")
+    page = page_of(answer)
+    assert links(page) == [second, first]
+    assert page.one("li", id="count-succeeded").text == "2 Done"
+    assert page.has("figure", id="throughput")
+    assert links(page_of(owned.get("/jobs", **BROWSER))) == []
+
+
+def test_a_browser_filters_and_turns_pages(owned: Site) -> None:
+    owned.stage.acts["fail"] = lambda _: Said(500)
+    made = [owned.defer(**ANN) for _ in range(3)]
+    failed = owned.defer("/always/fail", **ANN)
+    for monitor in (*made, failed):
+        owned.end_of(monitor, **ANN)
+
+    failures = page_of(owned.get("/jobs?status=failed&route=", **ANN, **BROWSER))
+    nothing = page_of(owned.get("/jobs?status=&route=POST+/none", **ANN, **BROWSER))
+    first = page_of(owned.get("/jobs?status=succeeded&limit=2", **ANN, **BROWSER))
+    following = str(first.one("a", rel="next").attributes["href"])
+    second = page_of(owned.get(following, **ANN, **BROWSER))
+    (route,) = {option.text for option in first.all("option") if "work" in option.text}
+    of_route = page_of(owned.get(f"/jobs?route={quote(route)}", **ANN, **BROWSER))
+
+    assert links(failures) == [failed]
+    assert nothing.has("li", id="nothing")
+    assert links(first) + links(second) == made[::-1]
+    assert links(of_route) == [failed, *made[::-1]]
+    assert owned.get("/jobs?status=nonsense", **ANN, **BROWSER).status == 400
+
+
+def test_programs_get_the_list_as_ever(owned: Site) -> None:
+    owned.end_of(owned.defer(**ANN), **ANN)
+
+    answer = owned.get("/jobs", Accept="*/*", **ANN)
+
+    assert answer["Content-Type"] == "application/json"
+    assert len(answer.document["jobs"]) == 1
+    assert "Accept" in answer.members("Vary")
+
+
+def test_an_operator_sees_and_cancels_everybodys_jobs(build: Build) -> None:
+    shop = build(owner=owner_of, operator=is_operator)
+    shop.stage.gated("slow")
+    anns, nobodys = shop.defer("/always/slow", **ANN), shop.defer("/always/slow")
+
+    page = page_of(shop.get("/jobs", **OPERATOR, **BROWSER))
+    listed = shop.get("/jobs", **OPERATOR).document["jobs"]
+    seen = shop.get(anns, **OPERATOR)
+    canceled = shop.post(f"{anns}/cancel", **OPERATOR)
+
+    assert links(page) == [nobodys, anns]
+    assert [owner.text for owner in page.all("span", class_="owner")] == ["ann"]
+    assert [job["monitorUrl"] for job in listed] == [nobodys, anns]
+    assert (seen.status, canceled.document["status"]) == (202, "canceled")
+    assert links(page_of(shop.get("/jobs", **BEN, **BROWSER))) == []
+    assert shop.get(anns, **BEN).status == shop.get("/jobs/job_" + 26 * "x", **BEN).status == 404
+
+
+@few
+def test_an_operator_alone_switches_the_list_on(build: Build) -> None:
+    shop = build(operator=is_operator)
+    monitor = shop.defer()
+
+    assert links(page_of(shop.get("/jobs", **OPERATOR, **BROWSER))) == [monitor]
+    assert links(page_of(shop.get("/jobs", **BROWSER))) == []
+    assert build().get("/jobs", **BROWSER).status == 404
+
+
+@few
+def test_an_operator_is_one_by_true_alone(build: Build) -> None:
+    shop = build(operator=lambda _: "yes")
+
+    with pytest.raises(TypeError, match="return for example user.is_staff"):
+        shop.get("/jobs", **BROWSER)

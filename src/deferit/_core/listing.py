@@ -177,5 +177,6 @@ def _counted(jobs: Sequence[Job]) -> Newest:
 
 def _run(job: Job) -> Run:
     assert job.finished_at is not None
-    seconds = None if job.started_at is None else job.finished_at - job.started_at
-    return Run(job.finished_at, job.status.value, seconds)
+    if job.started_at is None:
+        return Run(job.finished_at, job.status.value, None)
+    return Run(job.finished_at, job.status.value, max(0.0, job.finished_at - job.started_at))

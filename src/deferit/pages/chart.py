@@ -101,7 +101,7 @@ def durations(shown: Past) -> Markup:
     ran = [value for span in seconds for value in span]
     if not ran:
         return Markup("")
-    longest = max(quantile(span, 0.9) for span in seconds if span) or 1.0
+    longest = max(0.001, *(quantile(span, 0.9) for span in seconds if span))
     bars = Markup("").join(
         _range(
             index, HEIGHT / longest * quantile(span, 0.5), HEIGHT / longest * quantile(span, 0.9)
@@ -114,7 +114,8 @@ def durations(shown: Past) -> Markup:
 
 
 def _range(index: int, median: float, ninth: float) -> Markup:
-    reach = _bar(index, HEIGHT - ninth, max(1.0, ninth), "reach")
+    ninth = max(1.0, ninth)
+    reach = _bar(index, HEIGHT - ninth, ninth, "reach")
     return reach + _bar(index, min(HEIGHT - 2.0, HEIGHT - median), 2.0, "median")
 
 
