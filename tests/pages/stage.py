@@ -46,11 +46,11 @@ class Show:
         draft.write_text(json.dumps(what))
         os.replace(draft, self.server.folder / name)  # noqa: PTH105  whole or not at all
 
-    def begin(self, **what: Any) -> tuple[str, str]:
+    def begin(self, owner: str | None = None, **what: Any) -> tuple[str, str]:
         """Have a job accepted; return the name of its handler and the URL of its monitor."""
         name = f"handler-{next(_names)}"
         self.tell(name, **what)
-        with self.server.client() as client:
+        with self.server.client(headers={"X-Owner": owner} if owner else {}) as client:
             answer = client.post("/always/told", data={"name": name})
         assert answer.status_code == 202, answer.text
         return name, answer.headers["Location"]

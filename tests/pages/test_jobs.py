@@ -84,7 +84,7 @@ def test_only_operators_are_told_the_owner() -> None:
         ({"route": "POST /a"}, "There are no such jobs."),
     ],
 )
-def test_an_empty_list_says_so(chosen: dict[str, str], said: str) -> None:
+def test_an_empty_list_says_so(chosen: dict[str, Any], said: str) -> None:
     assert page(**chosen).one("li", id="nothing").text == said
 
 
