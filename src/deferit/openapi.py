@@ -21,8 +21,9 @@ def description(prefix: str = "/jobs", *, server_url: str = "/", with_list: bool
     """Return an OpenAPI 3.1 document that describes what is mounted under ``prefix``.
 
     ``server_url`` is the application's URL without ``prefix``. The list is there for applications that give the option
-    ``owner``. Under ``components`` is what an application's own description refers to where it is deferred: the
-    response ``AcceptedResponse``, the refusals of a submission, the parameters ``Prefer`` and ``IdempotencyKey``.
+    ``owner`` or ``operator``. Under ``components`` is what an application's own description refers to where it is
+    deferred: the response ``AcceptedResponse``, the refusals of a submission, the parameters ``Prefer`` and
+    ``IdempotencyKey``.
     """
     job = f"{prefix}/{{jobId}}"
     listed = {prefix: {"get": _list(), "head": _head(_list())}} if with_list else {}

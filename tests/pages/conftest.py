@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from tests.browsers import browser_or_skip
 from tests.pages.stage import Show, serve
-from tests.servers.harness import GUNICORN_2, UVICORN_2, Kind
+from tests.servers.harness import UVICORN_2, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="module", params=[UVICORN_2, GUNICORN_2], ids=str)
+@pytest.fixture(scope="module", params=[UVICORN_2], ids=str)
 def kind(request: pytest.FixtureRequest) -> Kind:
     found: Kind = request.param
     return found

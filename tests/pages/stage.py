@@ -10,14 +10,20 @@ from importlib.resources import files
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from playwright.sync_api import expect
-from tests.servers.harness import Kind, Server
+from tests.servers.harness import GUNICORN_2, UVICORN_2, Kind, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, ConsoleMessage, Page
+
+on_both = pytest.mark.parametrize(
+    "kind", [UVICORN_2, GUNICORN_2], ids=str, indirect=True, scope="module"
+)
+"""For tests of what depends on the server; the others run in front of uvicorn alone, for they take their time."""
 
 PATIENCE = 15_000
 """Milliseconds for which a browser is given to show something."""
@@ -85,7 +91,8 @@ class Window:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
+        is_of_an_icon = message.location.get("url", "").endswith("/favicon.ico")  # of a result's
+        if message.type in {"error", "warning"} and not is_of_an_icon:
             self.complaints.append(message.text)
 
     def shows(self, headline: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from playwright.sync_api import expect
-from tests.pages.stage import PATIENCE
+from tests.pages.stage import PATIENCE, on_both
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -31,6 +31,7 @@ def row(page: Page, monitor: str) -> Locator:
     return page.locator(f"#row-{monitor.rpartition('/')[2]}")
 
 
+@on_both
 def test_jobs_are_listed_and_change_while_one_looks(show: Show, ann: str) -> None:
     name, monitor = show.begin(ann, progress=0.1)
     with show.window(**signed_in(ann)) as window:
@@ -50,6 +51,7 @@ def test_jobs_are_listed_and_change_while_one_looks(show: Show, ann: str) -> Non
         assert window.is_the_same
 
 
+@on_both
 def test_a_job_is_canceled_from_the_list_and_no_other(show: Show, ann: str) -> None:
     _, older = show.begin(ann, progress=0.1)
     other, newer = show.begin(ann, progress=0.1)
@@ -98,6 +100,7 @@ def test_a_filter_is_a_form(show: Show, ann: str) -> None:
         window.shows("Failed")
 
 
+@on_both
 def test_an_operator_sees_everybodys(show: Show, ann: str) -> None:
     name, monitor = show.begin(ann, progress=0.1)
     with show.window(**signed_in("olga")) as window:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from playwright.sync_api import expect
-from tests.pages.stage import PATIENCE
+from tests.pages.stage import PATIENCE, on_both
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -31,6 +31,7 @@ def percent(page: Page, text: str) -> None:
 # --- live ------------------------------------------------------------------------------------------------------------
 
 
+@on_both
 def test_progress_moves_while_one_looks(show: Show) -> None:
     name, monitor = show.begin(progress=0.1, message="reading")
     with show.window() as window:
@@ -55,6 +56,7 @@ def test_progress_moves_while_one_looks(show: Show) -> None:
         assert window.is_the_same
 
 
+@on_both
 def test_a_stream_is_what_makes_it_live(show: Show) -> None:
     name, monitor = show.begin(progress=0.1)
     with show.window() as window:
@@ -68,6 +70,7 @@ def test_a_stream_is_what_makes_it_live(show: Show) -> None:
         assert stream.value.headers["accept"] == "text/event-stream"
 
 
+@on_both
 def test_without_a_stream_the_page_asks_now_and_then(show: Show) -> None:
     name, monitor = show.begin(progress=0.1)
     with show.window(may_complain=True) as window:
@@ -118,6 +121,7 @@ def test_a_job_that_was_deleted_is_said_to_be_gone(show: Show) -> None:
 # --- a form ----------------------------------------------------------------------------------------------------------
 
 
+@on_both
 def test_a_form_leads_to_the_monitor_and_a_reload_does_not_submit_again(show: Show) -> None:
     name = f"form-{show.server.kind}"
     show.tell(name, progress=0.2)
@@ -145,6 +149,7 @@ def test_a_form_leads_to_the_monitor_and_a_reload_does_not_submit_again(show: Sh
     show.tell(name, answer="x")
 
 
+@on_both
 def test_a_form_leads_to_the_monitor_without_scripts_too(show: Show) -> None:
     name = f"bare-form-{show.server.kind}"
     show.tell(name, progress=0.2)
@@ -168,6 +173,7 @@ def test_a_form_leads_to_the_monitor_without_scripts_too(show: Show) -> None:
 # --- canceling -------------------------------------------------------------------------------------------------------
 
 
+@on_both
 def test_a_click_cancels(show: Show) -> None:
     _, monitor = show.begin(progress=0.1)
     with show.window() as window:
@@ -183,6 +189,7 @@ def test_a_click_cancels(show: Show) -> None:
         assert window.is_the_same
 
 
+@on_both
 def test_a_keyboard_cancels_and_is_not_lost(show: Show) -> None:
     _, monitor = show.begin(progress=0.1)
     with show.window() as window:
@@ -215,6 +222,7 @@ def test_the_focus_stays_on_the_button_while_the_page_changes(show: Show) -> Non
 # --- without scripts -------------------------------------------------------------------------------------------------
 
 
+@on_both
 def test_without_scripts_the_page_is_right_and_asks_again(show: Show) -> None:
     name, monitor = show.begin(progress=0.1, message="reading")
     with show.window(java_script_enabled=False) as window:
@@ -229,6 +237,7 @@ def test_without_scripts_the_page_is_right_and_asks_again(show: Show) -> None:
         expect(window.page.locator("pre")).to_have_text("all sorted")
 
 
+@on_both
 def test_without_scripts_the_button_leads_back_to_the_page(show: Show) -> None:
     _, monitor = show.begin(progress=0.1)
     with show.window(java_script_enabled=False) as window:
@@ -245,7 +254,7 @@ def test_without_scripts_the_button_leads_back_to_the_page(show: Show) -> None:
 
 def test_the_result_can_be_opened(show: Show) -> None:
     _, monitor = show.begin(answer="made", status=201)
-    with show.window(may_complain=True) as window:  # of the icon, which the result has none of
+    with show.window() as window:
         window.page.goto(monitor)
 
         window.page.get_by_role("link", name="Open the result").click()
@@ -265,6 +274,7 @@ def test_the_result_can_be_downloaded(show: Show) -> None:
         assert download.value.path().read_text() == "made"
 
 
+@on_both
 def test_a_page_in_place_of_the_result_becomes_the_result(show: Show) -> None:
     name, monitor = show.begin(progress=0.3)
     with show.window() as window:
@@ -290,6 +300,7 @@ def test_a_failure_is_told(show: Show) -> None:
 # --- safety ----------------------------------------------------------------------------------------------------------
 
 
+@on_both
 def test_what_a_handler_says_is_shown_as_text(show: Show) -> None:
     name, monitor = show.begin(progress=0.1, message="reading")
     with show.window() as window:
