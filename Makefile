@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory clean
+.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ imports: $(VENV)/dev.stamp  ## import-linter: imports point down, the core is pu
 
 changelog: $(VENV)/dev.stamp  ## towncrier: the fragments in changes/ can be rendered
 	$(BIN)/towncrier build --draft --version next
+
+screenshots: $(VENV)/test.stamp  ## take the pictures of the pages that the documentation shows
+	PYTHONPATH=. $(BIN)/python tests/pages/screenshots.py
 
 sse-memory: $(VENV)/test.stamp  ## what 1,000 clients of event streams cost one process
 	PYTHONPATH=. $(BIN)/python tests/contract/sse_memory.py

@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
-from deferit._core.flow import Submission, Visit, target
+from deferit._core.flow import Submission, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
+from deferit._core.visits import Visit
 from deferit._engine import Engine
 from deferit._records import Captured, encode, plain
 from deferit._spool import Spool
@@ -46,7 +47,7 @@ class Middleware(ABC):
         self._has_routes = bool(self._routes)
         self._owner_of = self.options.owner or default_owner
         self.application = f"{self.interface}:{self.options.application}"
-        self._has_list = self.options.owner is not None
+        self._has_list = bool(self.options.owner or self.options.operator)
         self._engine: Engine | None = None
 
     @property
@@ -99,6 +100,7 @@ class Middleware(ABC):
             max_wait=self.options.max_wait,
             application=self.application,
             cookies=self.options.set_cookie,
+            is_operator=self._is_operator(request),
         )
 
     def _owner(self, request: Request) -> str | None:
@@ -107,6 +109,13 @@ class Middleware(ABC):
             msg = f"the option owner= returned {owner!r}, neither a text nor None; return for example str(user.id)"
             raise TypeError(msg)
         return owner
+
+    def _is_operator(self, request: Request) -> bool:
+        answer = self.options.operator(request) if self.options.operator else False
+        if not isinstance(answer, bool):
+            msg = f"the option operator= returned {answer!r}, neither True nor False; return for example user.is_staff"
+            raise TypeError(msg)
+        return answer
 
     def submission(
         self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()

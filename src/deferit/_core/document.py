@@ -26,14 +26,14 @@ from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
+from deferit._core.representations import JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from werkzeug.datastructures import Headers
 
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
+    from deferit._core.representations import Representation
 
 OK = 200
 ERROR = 400
@@ -44,7 +44,6 @@ LONGEST_RETRY = 30
 RECENT = 256
 """Seconds whose texts are kept at hand: what happens at about the same time is told to many."""
 
-_JSON = ("Content-Type", "application/json")
 _VARY = ("Vary", "Prefer, Accept")
 
 
@@ -182,8 +181,13 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
-def accepted(
-    job: Job, site: Site, now: float, position: int | None, deferral: Deferral
+def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
+    job: Job,
+    site: Site,
+    now: float,
+    position: int | None,
+    deferral: Deferral,
+    shown: Representation = JSON,
 ) -> Response:
     """Return the 202 of RFC 9110 §15.3.3: noncommittal, with a link to the status monitor."""
     monitor = site.monitor(job.id)
@@ -191,16 +195,18 @@ def accepted(
     applied = _applied(deferral)
     headers = (
         ("Location", monitor),
-        *(() if prefer.minimal else (("Content-Location", monitor), _JSON)),
+        *(() if prefer.minimal else (("Content-Location", monitor), *shown.headers)),
         ("Operation-Location", monitor),
         ("Link", site.links(job)),
         ("Retry-After", str(retry_after(job, now))),
         *((("Preference-Applied", applied),) if applied else ()),
-        ("Vary", "Prefer"),
+        _VARY,
         ("Cache-Control", "no-store"),
+        *(() if shown is JSON else GUARDED),
     )
-    body = b"" if prefer.minimal else json_bytes(status_document(job, site, now, position))
-    return Response(202, headers, body)
+    if prefer.minimal:
+        return Response(202, headers)
+    return Response(202, headers, shown.body(status_document(job, site, now, position), now))
 
 
 def _applied(deferral: Deferral) -> str:
@@ -214,9 +220,16 @@ def _applied(deferral: Deferral) -> str:
     return ", ".join(member for member in members if member)
 
 
-def monitor(job: Job, site: Site, now: float, position: int | None, request: Request) -> Response:
+def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
+    job: Job,
+    site: Site,
+    now: float,
+    position: int | None,
+    request: Request,
+    shown: Representation = JSON,
+) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
-    tag = etag(job)
+    tag = shown.tag(job)
     link = ("Link", site.links(job))
     if job.is_finished:
         headers = (
@@ -235,39 +248,28 @@ def monitor(job: Job, site: Site, now: float, position: int | None, request: Req
     headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = json_bytes(status_document(job, site, now, position))
-    return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
+    body = shown.body(status_document(job, site, now, position), now)
+    return Response(200 if job.is_finished else 202, (*shown.headers, *headers), body)
 
 
-def document(job: Job, site: Site, now: float) -> Response:
-    """Return 200 with the status document, as a cancel answers."""
-    headers = (_JSON, ("ETag", etag(job)), ("Cache-Control", "no-store"), *GUARDED)
-    return Response(200, headers, json_bytes(status_document(job, site, now, None)))
+def document(
+    job: Job, site: Site, now: float, shown: Representation = JSON, status: int = 200
+) -> Response:
+    """Return the status document, as a cancel answers."""
+    headers = (
+        *shown.headers,
+        ("ETag", shown.tag(job)),
+        ("Cache-Control", "no-store"),
+        _VARY,
+        *GUARDED,
+    )
+    return Response(status, headers, shown.body(status_document(job, site, now, None), now))
 
 
 def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
     """Return a server-sent event with the status document; its id is the revision."""
     data = json_bytes(status_document(job, site, now, position))
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
-
-
-def jobs(
-    found: Sequence[Job], site: Site, now: float, links: Sequence[tuple[str, str]]
-) -> Response:
-    """Return a page of the list of jobs; ``links`` are relations with their URLs."""
-    members = {
-        "jobs": [status_document(job, site, now, None) for job in found],
-        "links": [{"rel": rel, "href": href} for rel, href in links],
-    }
-    link = tuple(("Link", f'<{href}>; rel="{rel}"') for rel, href in links)
-    headers = (_JSON, *link, ("Cache-Control", "private, no-store"), *GUARDED)
-    return Response(200, headers, json_bytes(members))
-
-
-def etag(job: Job) -> str:
-    """Return the entity tag of a job's JSON document: its revision, weak while it is pending."""
-    tag = f'"{job.revision}"'
-    return tag if job.is_finished else f"W/{tag}"
 
 
 def _has(asked: Headers, tag: str, modified: float | None) -> bool:
@@ -287,18 +289,20 @@ def is_known(tag: str, if_none_match: str) -> bool:
     return known.contains_raw(tag) or known.contains_weak(tag.removeprefix("W/").strip('"'))
 
 
-def still_pending(job: Job, site: Site, now: float, position: int | None) -> Response:
+def still_pending(
+    job: Job, site: Site, now: float, position: int | None, shown: Representation = JSON
+) -> Response:
     """Return what the result route answers until there is a result."""
     headers = (
-        _JSON,
+        *shown.headers,
         ("Location", site.result(job.id)),
         ("Retry-After", str(retry_after(job, now))),
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
-        ("Vary", "Prefer"),
+        _VARY,
         *GUARDED,
     )
-    return Response(202, headers, json_bytes(status_document(job, site, now, position)))
+    return Response(202, headers, shown.body(status_document(job, site, now, position), now))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
