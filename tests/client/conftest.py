@@ -36,7 +36,8 @@ class Blocking:
         self.library = library
 
     def request(self, method: str, url: str, *, follow: Any = None, **options: Any) -> Any:
-        transport = FollowTransport(**(follow or {}))
+        chosen: dict[str, Any] = follow or {}
+        transport = FollowTransport(**chosen)
         with self.library.Client(transport=transport) as client:
             return client.request(method, url, **options)
 
@@ -52,7 +53,8 @@ class Awaiting:
 
     def request(self, method: str, url: str, *, follow: Any = None, **options: Any) -> Any:
         async def send() -> Any:
-            transport = AsyncFollowTransport(**(follow or {}))
+            chosen: dict[str, Any] = follow or {}
+            transport = AsyncFollowTransport(**chosen)
             async with self.library.AsyncClient(transport=transport) as client:
                 return await client.request(method, url, **options)
 
