@@ -17,6 +17,7 @@ from deferit.client.requests import (
     document_from,
     is_own,
     library_of,
+    may_be_accepted,
     may_be_document,
     outgoing,
     rest_of,
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
 
 def said_by(response: Any) -> Answer:
-    """Return what a response says that the caller has read."""
-    document = document_from(response) if may_be_document(response) else None
+    """Return what a response says that the caller has; one that may name a monitor has been read."""
+    is_read = may_be_accepted(response) and may_be_document(response)
+    document = document_from(response) if is_read else None
     head = (response.status_code, response.headers, str(response.url))
     return Answer(*head, time.monotonic(), time.time(), 0.0, document, response)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deferit.client.exchange import AsyncExchange, Exchange, said_by
 from deferit.client.flow import Report
 from deferit.client.options import settings
-from deferit.client.requests import any_library, library_of
+from deferit.client.requests import any_library, library_of, may_be_accepted
 from deferit.exceptions import OptionError
 
 if TYPE_CHECKING:
@@ -83,12 +83,10 @@ def wait(
     chosen = _checked(options, client, stream=stream)
     with _followed(job, client, chosen) as (exchange, following):
         if not isinstance(job, str) and not following.begins_with(said_by(job)):
-            return job
+            return job if stream else _read(job)
         answer = exchange.finish(following.whole(), chosen.tell)
         response = exchange.keep(answer, following)
-        if not stream:
-            response.read()
-        return response
+        return response if stream else _read(response)
 
 
 async def await_(
@@ -98,12 +96,10 @@ async def await_(
     chosen = _checked(options, client, stream=stream)
     async with _afollowed(job, client, chosen) as (exchange, following):
         if not isinstance(job, str) and not following.begins_with(said_by(job)):
-            return job
+            return job if stream else await _aread(job)
         answer = await exchange.finish(following.whole(), chosen.tell)
         response = exchange.keep(answer, following)
-        if not stream:
-            await response.aread()
-        return response
+        return response if stream else await _aread(response)
 
 
 @contextmanager
@@ -112,7 +108,7 @@ def _followed(
 ) -> Iterator[tuple[Exchange, Following]]:
     with ExitStack() as stack:
         client = client or stack.enter_context(_library(job).Client())
-        if not isinstance(job, str):
+        if may_be_accepted(job):
             job.read()
         original = _original(job, client)
         exchange = Exchange(original, _sender(client))
@@ -127,7 +123,7 @@ async def _afollowed(
 ) -> AsyncIterator[tuple[AsyncExchange, Following]]:
     async with AsyncExitStack() as stack:
         client = client or await stack.enter_async_context(_library(job).AsyncClient())
-        if not isinstance(job, str):
+        if may_be_accepted(job):
             await job.aread()
         original = _original(job, client)
         exchange = AsyncExchange(original, _sender(client))
@@ -142,6 +138,16 @@ def _checked(options: FollowOptions, client: Any, *, stream: bool) -> Settings:
             "stream=True needs a client that stays open while you read: wait(job, client, stream=True)"
         )
     return settings(options)
+
+
+def _read(response: Any) -> Any:
+    response.read()
+    return response
+
+
+async def _aread(response: Any) -> Any:
+    await response.aread()
+    return response
 
 
 def _library(job: Any) -> Any:

@@ -125,6 +125,11 @@ def _timeout(original: Any, ask: Ask) -> dict[str, float | None]:
     return {**limited, "read": limited["read"] + ask.wait}
 
 
+def may_be_accepted(job: Any) -> bool:
+    """Whether this is a response that may name a monitor, rather than a URL or an answer of another kind."""
+    return not isinstance(job, str) and job.status_code in {201, 202}
+
+
 def may_be_document(response: Any) -> bool:
     """Whether the body of a response may be a status document, so that it is read rather than passed on."""
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

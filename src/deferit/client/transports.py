@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deferit.client.exchange import AsyncExchange, Exchange
 from deferit.client.flow import Ask
 from deferit.client.options import settings
-from deferit.client.requests import FOLLOWING, library_of
+from deferit.client.requests import FOLLOWING, library_of, may_be_accepted
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -69,7 +69,7 @@ class FollowTransport(_Transport, _Sync):
     def handle_request(self, request: Any) -> Any:
         inner, asked_at = self._inner(request), time.monotonic()
         response = inner.handle_request(request)
-        if request.extensions.get(FOLLOWING) or response.status_code not in {201, 202}:
+        if request.extensions.get(FOLLOWING) or not may_be_accepted(response):
             return response
         exchange = Exchange(request, lambda ask, _is_own: inner.handle_request(ask))
         following = self._settings.following(request, asked_at)
@@ -101,7 +101,7 @@ class AsyncFollowTransport(_Transport, _Async):
     async def handle_async_request(self, request: Any) -> Any:
         inner, asked_at = self._inner(request), time.monotonic()
         response = await inner.handle_async_request(request)
-        if request.extensions.get(FOLLOWING) or response.status_code not in {201, 202}:
+        if request.extensions.get(FOLLOWING) or not may_be_accepted(response):
             return response
         exchange = AsyncExchange(request, lambda ask, _is_own: inner.handle_async_request(ask))
         following = self._settings.following(request, asked_at)

@@ -11,10 +11,18 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
 
 TROUBLE = {"503": {"Retry-After": "1"}, "502": {}}
@@ -147,6 +155,16 @@ def status_info(number: int, word: str) -> dict[str, Any]:
     return document
 
 
+async def half(_: Request) -> Response:
+    """Begin an answer, and close the connection."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise ConnectionAbortedError
+
+    return StreamingResponse(chunks(), headers={"Content-Length": "8"})
+
+
 async def home(_: Request) -> Response:
     return PlainTextResponse("up")
 
@@ -154,6 +172,7 @@ async def home(_: Request) -> Response:
 app = Starlette(
     routes=[
         Route("/", home),
+        Route("/half", half),
         Route("/azure/reports", azure, methods=["POST"]),
         Route("/azure/lamps/{name}", azure_resource, methods=["PUT", "GET"]),
         Route("/azure/operations/{number:int}", azure_operation),
