@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -215,15 +215,16 @@ app = ASGIMiddleware(Starlette(routes=[Mount("/shop", inner)]), base_url="https:
 @pytest.fixture
 def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make two modules with applications, in the current directory."""
-    (tmp_path / f"flask_shop_{os.getpid()}.py").write_text(FLASK)
-    (tmp_path / f"starlette_shop_{os.getpid()}.py").write_text(STARLETTE)
+    for name, source in {"flask_shop": FLASK, "starlette_shop": STARLETTE}.items():
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
 
 def examine(deferit: Deferit, name: str, *options: str) -> tuple[int, dict[str, list[str]]]:
     """Return the exit code, and what was found by each check."""
-    done = deferit("doctor", name.replace("_shop", f"_shop_{os.getpid()}"), "--json", *options)
+    done = deferit("doctor", name, "--json", *options)
     found: dict[str, list[str]] = {}
     for finding in json.loads(done.out):
         found.setdefault(finding["check"], []).append(finding["found"])
@@ -282,7 +283,7 @@ def test_fastapi_is_looked_through_before_it_is_built(
 
 @pytest.mark.usefixtures("shops")
 def test_findings_are_told_to_people_too(deferit: Deferit) -> None:
-    done = deferit("doctor", f"flask_shop_{os.getpid()}:bare")
+    done = deferit("doctor", "flask_shop:bare")
 
     first, second, *_ = done.out.splitlines()
     assert first.startswith("problem  middleware: none is around the application")
@@ -294,7 +295,7 @@ def test_findings_are_told_to_people_too(deferit: Deferit) -> None:
     ("name", "words"),
     [
         ("nowhere:app", "No module named 'nowhere'"),
-        (f"flask_shop_{os.getpid()}:nothing", "has no attribute 'nothing'"),
+        ("flask_shop:nothing", "has no attribute 'nothing'"),
         ("flask_shop", "names no application"),
     ],
 )

@@ -130,6 +130,40 @@ def test_a_server_that_does_not_hold_after_all_is_polled_when_it_says() -> None:
     assert stage.pauses == [4.0, 5.0]
 
 
+def test_a_poll_that_is_cut_is_held_for_less_time_from_then_on() -> None:
+    stage = accepted(RUNNING, Retry_After="1")
+    stage.answers(504, after=15.0).answers(202, RUNNING).fails().answers(202, RUNNING)
+    stage.answers(202, RUNNING, after=5.0).answers(200)
+
+    stage.play(retries=1)
+
+    assert [ask.wait for ask in stage.asked] == [20, 0, 10, 0, 5, 5]
+    assert stage.pauses == [0.5, 0.5]
+
+
+def test_polls_that_are_cut_whatever_their_time_are_not_held_any_more() -> None:
+    stage = accepted(RUNNING)
+    for _ in range(5):
+        stage.fails().answers(202, RUNNING, Retry_After="3")
+    stage.answers(200)
+
+    stage.play()
+
+    assert [ask.wait for ask in stage.asked if ask.wait] == [20, 10, 5, 2, 1]
+    assert stage.pauses[-1] == 3.0
+
+
+def test_one_who_watches_a_server_that_names_no_versions_polls_it() -> None:
+    stage = accepted(RUNNING, Retry_After="1")
+    stage.answers(202, RUNNING, Retry_After="1").answers(202, RUNNING, Retry_After="1")
+    stage.answers(200)
+
+    stage.play(watch=True)
+
+    assert [ask.wait for ask in stage.asked] == [0, 0, 0]
+    assert stage.pauses == [1.0, 1.0]
+
+
 def test_a_server_that_says_nothing_is_asked_ever_more_rarely() -> None:
     stage = accepted()
     for _ in range(7):
@@ -226,6 +260,13 @@ def test_an_unknown_word_at_a_location_is_the_result() -> None:
     assert stage.play().document == {"status": "polished"}
 
 
+def test_a_document_at_a_plain_location_is_one_if_it_says_when_to_ask_again() -> None:
+    stage = accepted().answers(200, {"status": "running"}, Retry_After="1")
+    stage.answers(200, {"status": "lit", "name": "a lamp"})
+
+    assert stage.play().document == {"status": "lit", "name": "a lamp"}
+
+
 def test_a_put_leads_back_to_its_resource() -> None:
     stage = Stage().answers(202, Operation_Location="/jobs/1", Location="/elsewhere")
     stage.answers(200, {"status": "Succeeded"}).answers(200)
@@ -249,9 +290,10 @@ def test_a_held_poll_ends_with_the_deadline() -> None:
     stage = accepted(RUNNING).answers(202, RUNNING, after=7.0).answers(202, RUNNING, after=0.4)
 
     with pytest.raises(FollowTimeout):
-        stage.answers(202, RUNNING).play(timeout=7.5)
+        stage.play(timeout=7.5)
 
-    assert [ask.wait for ask in stage.asked] == [7, 0, 0]
+    assert [ask.wait for ask in stage.asked] == [7, 0]
+    assert stage.pauses == [0.5]
 
 
 def test_troubles_are_waited_out_with_growing_pauses() -> None:

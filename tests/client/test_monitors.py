@@ -82,6 +82,13 @@ def test_a_201_that_was_asked_to_respond_asynchronously_counts() -> None:
     assert not found.is_explicit
 
 
+def test_a_201_that_names_an_operation_counts() -> None:
+    found = monitor_of(answer(201, Azure_AsyncOperation="/1"))
+
+    assert found is not None
+    assert found.is_explicit
+
+
 @given(st.text())
 def test_any_text_can_be_read_as_links(text: str) -> None:
     for reference, parameters in links(text):

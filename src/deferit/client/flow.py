@@ -148,6 +148,8 @@ class Following:
     _cancel_url: str | None = None
     _speaks: bool = True
     _holds: bool | None = None
+    _hold: int = HOLD
+    _was_held: bool = False
     _polls: int = 0
     _moves: int = 0
     _etag: str = ""
@@ -241,7 +243,7 @@ class Following:
         if word_of(answer.document) is None:
             return False
         if status_of(answer.document) is not None:
-            return self._speaks or answer.status == ACCEPTED
+            return self._speaks or answer.status == ACCEPTED or bool(answer.field("Retry-After"))
         # A word that nobody knows: of what is a monitor for certain, "any other value" means that it goes on.
         return answer.status == ACCEPTED or self.monitor is None or self.monitor.is_explicit
 
@@ -262,17 +264,18 @@ class Following:
             yield Report(answer.document)
 
     def _until_next(self, answer: Answer) -> float:
-        is_news = answer.field("ETag") != self._etag
+        is_news = self.patience.watch and answer.field("ETag") != self._etag
         self._etag = answer.field("ETag")
         if self._holds is None:
             self._holds = holds(answer)
-            held = True
-        else:
-            held = answer.seconds >= HELD or (self.patience.watch and is_news)
-        self._holds = self._holds and held
-        if self._holds:
-            return PACE if self._polls and is_news and self.patience.watch else 0.0
-        return self._retry(answer)
+        elif self._was_held:
+            self._holds = is_news or answer.seconds >= HELD
+        if self._wait():
+            return PACE if self._polls and is_news else 0.0
+        is_unmarked = (
+            self._holds and self._polls == 0
+        )  # a poll at once brings what changes are told apart by
+        return 0.0 if is_unmarked else self._retry(answer)
 
     def _retry(self, answer: Answer) -> float:
         asked = retry_after(answer)
@@ -288,7 +291,7 @@ class Following:
         """Return how long to have the server hold a poll; one that does not name what it knows would miss changes."""
         left = self._deadline - self.now
         may_miss = self.patience.watch and not self._etag
-        return int(min(HOLD, left)) if self._holds and not may_miss and left >= 1 else 0
+        return int(min(self._hold, left)) if self._holds and not may_miss and left >= 1 else 0
 
     def _asked(self, ask: Ask) -> Flow:
         """Ask until there is an answer that is about the job."""
@@ -298,7 +301,11 @@ class Following:
             reply: Answer | Trouble = yield replace(ask, patience=patience)
             self.now = reply.at
             if isinstance(reply, Answer) and not self._is_trouble(reply, troubles):
+                self._was_held = ask.wait > 0
                 return reply
+            if ask.wait:  # a proxy on the way may have less patience than the server
+                self._hold //= 2
+                ask = replace(ask, wait=0)
             asked = retry_after(reply) if isinstance(reply, Answer) else None
             troubles += asked is None
             if troubles > self.patience.retries:

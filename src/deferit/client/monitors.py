@@ -14,6 +14,7 @@ from deferit._core.job import FINISHED, Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+CREATED = 201
 ACCEPTED = 202
 NOT_MODIFIED = 304
 
@@ -66,16 +67,14 @@ class Monitor:
 def monitor_of(answer: Answer) -> Monitor | None:
     """Return the monitor that a 202 names, None if it names none or is no 202.
 
-    A 201 counts if it says that the client's ``respond-async`` was honoured: OGC API Processes answers so.
+    A 201 counts if it names an operation, as Azure's do, or says that the client's ``respond-async`` was honoured, as
+    OGC API Processes has it.
     """
+    operation = answer.field("Operation-Location") or answer.field("Azure-AsyncOperation")
     is_async = "respond-async" in answer.field("Preference-Applied").lower()
-    if answer.status != ACCEPTED and not (answer.status == 201 and is_async):  # noqa: PLR2004
+    if answer.status != ACCEPTED and not (answer.status == CREATED and (operation or is_async)):
         return None
-    explicit = (
-        answer.field("Operation-Location")
-        or answer.field("Azure-AsyncOperation")
-        or next(_monitors(answer, is_stream=False), "")
-    )
+    explicit = operation or next(_monitors(answer, is_stream=False), "")
     url = _absolute(answer.url, explicit or answer.field("Location"))
     return Monitor(url, is_explicit=bool(explicit)) if url else None
 
