@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from deferit._core.commands import Claim, Create
-from deferit._core.job import Job, Status
+from deferit._core.commands import Claim, Create, Finish
+from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.queries import Get
 from deferit.exceptions import JobNotFound
 from deferit.stores.sqlite import SQLiteStore
@@ -136,6 +140,43 @@ def test_only_finished_jobs_are_purged(deferit: Deferit, store: SQLiteStore) -> 
     assert status_of(store, 1) is Status.RUNNING
     with pytest.raises(JobNotFound):
         store.read(Get(draft(2).id))
+
+
+def test_a_finished_job_is_shown_with_the_head_of_its_result(
+    deferit: Deferit, store: SQLiteStore, url: str
+) -> None:
+    result = Result(200, (("Set-Cookie", "secret"),), length=2, chunks=1, etag='"1"')
+    store.execute([Finish(draft(1).id, 1, NOW + 20, result, None, b"{}")])
+
+    members = json.loads(deferit("jobs", "show", draft(1).id, "-s", url, "--json").out)
+
+    assert members["result"] == {"status": 200, "length": 2}
+
+
+def test_a_finished_job_is_not_canceled(deferit: Deferit, store: SQLiteStore, url: str) -> None:
+    failure = Failure("handler-exception", "It raised.")
+    store.execute([Finish(draft(1).id, 1, NOW + 20, None, failure, b"")])
+
+    done = deferit("jobs", "cancel", draft(1).id, "-s", url)
+
+    assert (done.code, done.out) == (1, f"{draft(1).id}  is failed already\n")
+
+
+def test_a_terminal_gets_a_table(url: str) -> None:
+    master, slave = pty.openpty()
+    program = "from deferit.cli import main; main()"
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "DEFERIT_STORE": url}
+    subprocess.run(
+        [sys.executable, "-c", program, "jobs", "ls"], stdout=slave, check=True, env=environment
+    )
+    os.close(slave)
+
+    shown = os.read(master, 2**16).decode()
+    os.close(master)
+
+    head, *rows = shown.splitlines()
+    assert "status" in head
+    assert [draft(number).id in row for number, row in zip([2, 1], rows, strict=True)]
 
 
 @pytest.mark.parametrize("command", ["show", "cancel", "purge"])

@@ -17,7 +17,6 @@ from deferit.client.monitors import (
     holds,
     links,
     monitor_of,
-    origin,
     problem_of,
     result_of,
     retry_after,
@@ -66,6 +65,7 @@ def test_a_202_names_its_monitor(fields: dict[str, str], url: str) -> None:
         (202, {"Location": ""}),
         (202, {"Location": "mailto:somebody@example.com"}),
         (202, {"Location": "https://[broken"}),
+        (202, {"Location": "https://example.com:port/"}),
         (202, {"Link": '</e>; rel="monitor"; type="text/event-stream"'}),
         (200, {"Location": "/1"}),
         (201, {"Location": "/1"}),
@@ -202,9 +202,3 @@ def test_a_server_says_that_it_holds_polls() -> None:
     assert holds(answer(Preference_Applied="respond-async, wait=10"))
     assert holds(answer(Link=stream))
     assert not holds(answer(Link="</m>; rel=monitor", document={"status": "running"}))
-
-
-def test_an_origin_has_a_port_whether_it_is_written_or_not() -> None:
-    assert origin("https://example.com/a") == origin("https://EXAMPLE.com:443/b")
-    assert origin("http://example.com") != origin("https://example.com")
-    assert origin("https://example.com") != origin("https://example.com:8443")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import httpx
+import httpx2
 import pytest
+from tests.client.apps.others import LONG
 
-from deferit.client import follow, wait
+from deferit.client import AsyncFollowTransport, FollowTransport, follow, wait
 from deferit.exceptions import FollowTimeout, JobFailed, JobWasCanceled, MonitorLost
 
 if TYPE_CHECKING:
@@ -85,6 +89,74 @@ def test_what_a_plain_location_answers_in_the_end_is_the_result(
 
     assert response.status_code == 200
     assert response.json()["about"] == "somebody else's job"
+
+
+def test_a_long_result_that_looks_like_a_document_is_passed_on_whole(
+    client: Client, others: Server
+) -> None:
+    response = client.request("POST", f"{others.url}/location", params=words("later", "long"))
+
+    assert response.content == b"".join(LONG)
+
+
+def test_a_result_that_cannot_be_read_as_a_document_is_passed_on(
+    client: Client, others: Server
+) -> None:
+    response = client.request("POST", f"{others.url}/location", params=words("garbled"))
+
+    assert response.text == '{"status":'
+
+
+def test_a_monitor_that_the_library_cannot_ask_is_lost(client: Client, others: Server) -> None:
+    params = {**words("later"), "to": "http://exa mple/"}
+
+    with pytest.raises(MonitorLost):
+        client.request("POST", f"{others.url}/location", params=params, follow={"retries": 0})
+
+
+def test_a_url_that_no_client_can_ask_is_refused_by_the_library(client: Client) -> None:
+    with pytest.raises((httpx.UnsupportedProtocol, httpx2.UnsupportedProtocol)):
+        client.wait("ftp://example.com/jobs/1")
+
+
+def test_the_wrapped_transport_is_opened_and_closed(library: Library, others: Server) -> None:
+    calls: list[str] = []
+
+    class Noted(library.HTTPTransport):  # type: ignore[misc]
+        def __enter__(self) -> Any:
+            calls.append("enter")
+            return super().__enter__()
+
+        def __exit__(self, *exc: object) -> None:
+            calls.append("exit")
+            super().__exit__(*exc)
+
+        def close(self) -> None:
+            calls.append("close")
+            super().close()
+
+    transport = FollowTransport(Noted())
+    with library.Client(transport=transport) as client:
+        response = client.post(f"{others.url}/location", params=words("ready"))
+    transport.close()
+
+    assert response.status_code == 200
+    assert calls == ["enter", "exit", "close"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_wrapped_transport_may_be_an_awaiting_one(
+    library: Library, others: Server, backend: str
+) -> None:
+    async def send() -> int:
+        transport = AsyncFollowTransport(library.AsyncHTTPTransport())
+        async with library.AsyncClient(transport=transport) as client:
+            response = await client.post(f"{others.url}/location", params=words("ready"))
+        await transport.aclose()
+        code: int = response.status_code
+        return code
+
+    assert anyio.run(send, backend=backend) == 200
 
 
 def test_a_monitor_that_is_in_trouble_is_asked_again(client: Client, others: Server) -> None:

@@ -55,7 +55,7 @@ class _Exchange:
         try:
             return outgoing(self.original, ask)
         except self.library.InvalidURL as exc:
-            raise MonitorLost(ask.url, exc) from exc
+            raise MonitorLost(ask.url, str(exc)) from exc
 
     def _whole(self, response: Any, ask: Ask, asked_at: float, raw: bytes) -> Answer:
         """Return what a response says whose body was read; nobody will notice that it was."""
@@ -91,10 +91,10 @@ class Exchange(_Exchange):
         self.close()
         request, asked_at = self._request(ask), time.monotonic()
         try:
-            response = self._send(request, is_own(self.original, ask))
+            response = self._send(request, is_own(self.original, request))
             return self.answer(response, ask, asked_at)
-        except self.library.UnsupportedProtocol as exc:
-            raise MonitorLost(ask.url, str(exc)) from exc
+        except self.library.UnsupportedProtocol:
+            raise  # monitors have protocols that are: it is the URL which the caller gave
         except self.library.TransportError as exc:
             return self._trouble(exc)
 
@@ -168,10 +168,10 @@ class AsyncExchange(_Exchange):
         await self.aclose()
         request, asked_at = self._request(ask), time.monotonic()
         try:
-            response = await self._send(request, is_own(self.original, ask))
+            response = await self._send(request, is_own(self.original, request))
             return await self.answer(response, ask, asked_at)
-        except self.library.UnsupportedProtocol as exc:
-            raise MonitorLost(ask.url, str(exc)) from exc
+        except self.library.UnsupportedProtocol:
+            raise  # monitors have protocols that are: it is the URL which the caller gave
         except self.library.TransportError as exc:
             return self._trouble(exc)
 

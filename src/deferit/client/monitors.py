@@ -90,9 +90,10 @@ def _absolute(base: str, reference: str) -> str | None:
     try:
         url = urljoin(base, reference)
         parts = urlsplit(url)
+        is_complete = parts.hostname and parts.port != 0  # to ask for a port that is none raises
     except ValueError:
         return None
-    return url if parts.scheme in {"http", "https"} and parts.hostname else None
+    return url if parts.scheme in {"http", "https"} and is_complete else None
 
 
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"[^"]*"|[^\s",;]*))?)*)')
@@ -219,13 +220,3 @@ def retry_after(answer: Answer) -> float | None:
 
 LONGEST = 10**9
 """Seconds: what a timer can still count."""
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port (RFC 6454 §4)."""
-    parts = urlsplit(url)
-    return (
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
-    )

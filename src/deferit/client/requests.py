@@ -8,7 +8,6 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from deferit.client.monitors import Document, origin
 from deferit.exceptions import OptionError
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from deferit.client.flow import Ask
+    from deferit.client.monitors import Document
 
 LIBRARIES = ("httpx", "httpx2")
 
@@ -81,25 +81,38 @@ def any_library() -> ModuleType:
 
 def outgoing(original: Any, ask: Ask) -> Any:
     """Return the request that asks; it carries what the original carried only if it goes to the same origin."""
-    return library_of(original).Request(
-        ask.method,
-        ask.url,
-        headers=[*_repeated(original, ask), *_own(original, ask)],
-        extensions={"timeout": _timeout(original, ask), FOLLOWING: True},
+    library = library_of(original)
+    request = library.Request(ask.method, ask.url)
+    request.headers = library.Headers(
+        [
+            *request.headers.raw,
+            *_repeated(original, is_own=is_own(original, request)),
+            *_own(original, ask),
+        ]
     )
+    request.extensions = {"timeout": _timeout(original, ask), FOLLOWING: True}
+    return request
 
 
-def is_own(original: Any, ask: Ask) -> bool:
-    """Whether a request goes to the origin of the original one, and may carry its secrets."""
-    return origin(str(original.url)) == origin(ask.url)
+def is_own(original: Any, request: Any) -> bool:
+    """Whether a request goes to the origin of the original one, and may carry its secrets (RFC 6454 §4).
+
+    It is asked of the URLs as the library has read them, which is where it will connect to.
+    """
+    one, other = original.url, request.url
+    same_server = (one.scheme, one.host) == (other.scheme, other.host)
+    return same_server and _port(one) == _port(other)
 
 
-def _repeated(original: Any, ask: Ask) -> Iterator[tuple[bytes, bytes]]:
-    own = is_own(original, ask)
+def _port(url: Any) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _repeated(original: Any, *, is_own: bool) -> Iterator[tuple[bytes, bytes]]:
     for name, value in original.headers.raw:
         key = name.decode("latin-1").lower()
-        spoken_of = key in NOT_REPEATED or key.startswith(("content-", "if-"))
-        if not spoken_of if own else key in TO_ANYBODY:
+        is_once = key in NOT_REPEATED or key.startswith(("content-", "if-"))
+        if not is_once if is_own else key in TO_ANYBODY:
             yield name, value
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+LONG = [b'["', *[b"0123456789abcdef" * 2**10] * 32, b'"]']
+"""Half a megabyte of JSON, in pieces."""
+
 TROUBLE = {"503": {"Retry-After": "1"}, "502": {}}
 
 
@@ -99,13 +102,18 @@ async def resource(request: Request) -> Response:
 async def location(request: Request) -> Response:
     """Answer 202 with a Location and nothing else, as the plainest of servers do."""
     number = begin(request).number
-    return Response(status_code=202, headers={"Location": f"/location/{number}"})
+    to = request.query_params.get("to", f"/location/{number}")
+    return Response(status_code=202, headers={"Location": to})
 
 
-async def location_of(request: Request) -> Response:
+async def location_of(request: Request) -> Response:  # noqa: PLR0911  one for each word
     word = visited(request).next_word()
     if word == "ready":
         return JSONResponse({"status": "failed", "about": "somebody else's job"})
+    if word == "long":
+        return StreamingResponse(iter(LONG), media_type="application/json")
+    if word == "garbled":
+        return Response('{"status":', media_type="application/json")
     if word == "moved":
         return RedirectResponse(request.url.path, 307)
     if word in TROUBLE:
