@@ -49,9 +49,16 @@ def interrupt(way: str, url: str, *, cancel: str) -> str:
         monitor, status = process.stdout.readline().split()
         while status != "running":
             monitor, status = process.stdout.readline().split()
+        until(lambda: is_waiting(process.pid), "the program to wait for news")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     return monitor
+
+
+def is_waiting(pid: int) -> bool:
+    """Whether a process sleeps until something comes (proc(5), "state")."""
+    stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    return stat.rpartition(") ")[2].startswith("S")
 
 
 @pytest.mark.parametrize("way", ["blocking", "awaiting", "iterating"])

@@ -35,6 +35,29 @@ PAGE = 100
 
 INTERFACES = ("asgi", "wsgi")
 
+TOLD = (
+    "id",
+    "application",
+    "route",
+    "method",
+    "owner",
+    "status",
+    "progress",
+    "message",
+    "attempt",
+    "tries",
+    "retries",
+    "losses",
+    "repeatable",
+    "created_at",
+    "updated_at",
+    "due_at",
+    "started_at",
+    "finished_at",
+    "expires_at",
+)
+"""What is told of a job, beside its result and its error."""
+
 app = App(
     name="jobs",
     help="Look at the jobs in a store, cancel them, forget them. For operators: of every owner.",
@@ -182,14 +205,11 @@ def get(store: Store, job_id: str) -> Job:
 
 def described(job: Job) -> dict[str, Any]:
     """Return what is known of a job, without what may be secret: no header of its request or result, no key."""
-    members = asdict(job)
-    result, callback = members.pop("result"), members.pop("callback")
-    for name in ("identity", "slots"):
-        members.pop(name)
-    if result:
-        members["result"] = {"status": result["status"], "length": result["length"]}
-    if callback:
-        members["callback"] = True
+    members = {name: getattr(job, name) for name in TOLD}
+    if job.result:
+        members["result"] = {"status": job.result.status, "length": job.result.length}
+    if job.error:
+        members["error"] = asdict(job.error)
     return {
         name: _time(value) if name.endswith("_at") else value
         for name, value in members.items()
