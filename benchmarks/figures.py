@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
-
 from benchmarks.load import BODY, Load, load
 from benchmarks.servers import GUNICORN, UVICORN, Contestant, Running, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Request:
     path: str | Callable[[Running], str]
 
     def url(self, contestant: Running) -> str:
+        """Return what is asked of a contestant that runs."""
         path = self.path if isinstance(self.path, str) else self.path(contestant)
         return contestant.url + path
 

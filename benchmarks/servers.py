@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tests.servers.harness import HOST, Kind, Server
 
@@ -27,6 +27,7 @@ class Quiet(Kind):
     """A server as one measures it: one process, no access log, the fastest parser and loop that it knows."""
 
     def command(self, app: str, port: int) -> list[str]:
+        """Return the command line."""
         if self.program == "gunicorn":
             return super().command(app, port)
         python = (sys.executable, "-m", "uvicorn", app, f"--host={HOST}", f"--port={port}")
