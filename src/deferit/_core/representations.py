@@ -25,7 +25,9 @@ def preferred(request: Request) -> str:
     """Return the media type that a client likes best; JSON where it has no preference."""
     wanted = request.headers.get("Accept", "")
     if "text/" not in wanted.lower():
-        return JSON_TYPE  # most clients; werkzeug's parser takes as long as all the rest of the answer
+        return (
+            JSON_TYPE  # most clients; werkzeug's parser takes as long as all the rest of the answer
+        )
     accept = parse_accept_header(wanted, MIMEAccept)
     return accept.best_match([JSON_TYPE, PAGE_TYPE, EVENTS_TYPE], JSON_TYPE)
 
