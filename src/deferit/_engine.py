@@ -13,11 +13,12 @@ from weakref import WeakSet
 import anyio.to_thread
 
 from deferit._core.commands import Create
-from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
+from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._core.queries import QUERIES, Changed, Changes
 from deferit._deliverer import Deliverer
+from deferit._forecaster import INTERVAL, Forecaster
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
 from deferit._signals import AsyncSignal
@@ -50,6 +51,9 @@ class Engine:
         self._ledger = Ledger(options.store)
         self._keeper = Keeper(TICK)
         self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
+        self._forecaster = Forecaster(
+            options.application, options.concurrency, self._ledger, self._worker.durations
+        )
         self._keeper.duties = self._duties(options.lease / 3)
         callbacks, application = options.callbacks, options.application
         self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
@@ -69,6 +73,7 @@ class Engine:
             Duty(self._ledger.finish_again, 1),
             Duty(self._worker.renew, renewal),
             Duty(self._worker.sweep, min(renewal, 5)),
+            Duty(self._forecaster.attend, INTERVAL),
         ]
 
     # --- its own life ------------------------------------------------------------------------------------------------
@@ -105,6 +110,7 @@ class Engine:
             if self._deliverer:
                 self._deliverer.close()
             self._worker.give_back()  # what the keeper claimed while the worker closed
+            self._forecaster.write()
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)
@@ -143,6 +149,10 @@ class Engine:
                 return self._worker.stop(job)
             case Now():
                 return self._ledger.now()
+            case Foresee():
+                return self._forecaster.foresee(effect)
+            case Recall():
+                return self._forecaster.recall(effect)
             case _ if isinstance(effect, QUERIES):
                 return self._ledger.read(effect)
             case _:
@@ -163,6 +173,10 @@ class Engine:
                 return await self._worker.astop(job)
             case Now():
                 return self._ledger.now()
+            case Foresee():
+                return await self._forecaster.aforesee(effect)
+            case Recall():
+                return await self._forecaster.arecall(effect)
             case _ if isinstance(effect, QUERIES):
                 return await self._ledger.aread(effect)
             case _:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import Headers
 
+    from deferit._core.estimate import Estimate, Outlook
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
 
@@ -74,22 +75,32 @@ class Site:
         return f'{monitor}, <{self.events(job.id)}>; rel="monitor"; type="text/event-stream"'
 
 
-def retry_after(job: Job, now: float) -> int:
+def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
     """Return the seconds after which to ask again.
 
-    Half of what the estimate says is left; when the window opens, for a job that waits for one; with nothing to go by
+    Half of what the estimate says is left, or as soon as one job of ten like it would be finished; when the window opens, for a job that waits for one; with nothing to go by
     1, 1, 2, 4 … 30 by the job's age.
     """
     if job.is_early(now):
         return math.ceil(job.due_at - now)
-    expected = estimate(job, now)
+    expected = _expected(job, now, outlook)
     if expected is not None:
-        return min(LONGEST_RETRY, max(1, int((expected.median - now) / 2)))
+        return pause(min((expected.median - now) / 2, expected.soonest - now))
     age = max(0.0, now - job.created_at)
     return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004
 
 
-def status_document(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+def pause(seconds: float | None) -> int:
+    """Return seconds as ``Retry-After`` tells them: whole ones, from one to half a minute."""
+    return 1 if seconds is None else min(LONGEST_RETRY, max(1, int(seconds)))
+
+
+def _expected(job: Job, now: float, outlook: Outlook | None) -> Estimate | None:
+    """Return when a job will be finished; where nobody was asked, as far as the job itself tells."""
+    return outlook.expected if outlook else estimate(job, now)
+
+
+def status_document(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     """Return the status document; absent members are left out, never null."""
     optional = {
         "started": _time(job.started_at),
@@ -109,19 +120,20 @@ def status_document(job: Job, site: Site, now: float, position: int | None) -> d
         "monitorUrl": site.monitor(job.id),
         "resultUrl": site.result(job.id),
     }
-    document |= _pending(job, site, now, position) if not job.is_finished else _result(job, site)
+    document |= _pending(job, site, now, outlook) if not job.is_finished else _result(job, site)
     return document | {name: value for name, value in optional.items() if value is not None}
 
 
-def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+def _pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     members: dict[str, Any] = {
-        "retryAfter": retry_after(job, now),
+        "retryAfter": retry_after(job, now, outlook),
         "cancelUrl": site.cancel(job.id),
         "eventsUrl": site.events(job.id),
     }
+    position = outlook.position if outlook else None
     if job.status is Status.ACCEPTED and position is not None and position < MOST_AHEAD:
         members["queuePosition"] = position
-    expected = estimate(job, now)
+    expected = _expected(job, now, outlook)
     if expected is not None:
         members["estimatedCompletion"] = _time(expected.median)
         members["estimatedCompletionLatest"] = _time(expected.latest)
@@ -162,7 +174,7 @@ def _time(instant: float | None) -> str | None:
 
 
 def accepted(
-    job: Job, site: Site, now: float, position: int | None, deferral: Deferral
+    job: Job, site: Site, now: float, outlook: Outlook | None, deferral: Deferral
 ) -> Response:
     """Return the 202 of RFC 9110 §15.3.3: noncommittal, with a link to the status monitor."""
     monitor = site.monitor(job.id)
@@ -173,12 +185,12 @@ def accepted(
         *(() if prefer.minimal else (("Content-Location", monitor), _JSON)),
         ("Operation-Location", monitor),
         ("Link", site.links(job)),
-        ("Retry-After", str(retry_after(job, now))),
+        ("Retry-After", str(retry_after(job, now, outlook))),
         *((("Preference-Applied", applied),) if applied else ()),
         ("Vary", "Prefer"),
         ("Cache-Control", "no-store"),
     )
-    body = b"" if prefer.minimal else json_bytes(status_document(job, site, now, position))
+    body = b"" if prefer.minimal else json_bytes(status_document(job, site, now, outlook))
     return Response(202, headers, body)
 
 
@@ -193,7 +205,9 @@ def _applied(deferral: Deferral) -> str:
     return ", ".join(member for member in members if member)
 
 
-def monitor(job: Job, site: Site, now: float, position: int | None, request: Request) -> Response:
+def monitor(
+    job: Job, site: Site, now: float, outlook: Outlook | None, request: Request
+) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
     tag = etag(job)
     link = ("Link", site.links(job))
@@ -208,13 +222,13 @@ def monitor(job: Job, site: Site, now: float, position: int | None, request: Req
         headers = (
             ("ETag", tag),
             ("Location", site.monitor(job.id)),
-            ("Retry-After", str(retry_after(job, now))),
+            ("Retry-After", str(retry_after(job, now, outlook))),
             link,
         )
     headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = json_bytes(status_document(job, site, now, position))
+    body = json_bytes(status_document(job, site, now, outlook))
     return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
 
 
@@ -224,9 +238,9 @@ def document(job: Job, site: Site, now: float) -> Response:
     return Response(200, headers, json_bytes(status_document(job, site, now, None)))
 
 
-def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
+def event(job: Job, site: Site, now: float, outlook: Outlook | None) -> bytes:
     """Return a server-sent event with the status document; its id is the revision."""
-    data = json_bytes(status_document(job, site, now, position))
+    data = json_bytes(status_document(job, site, now, outlook))
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
@@ -265,18 +279,18 @@ def is_known(tag: str, if_none_match: str) -> bool:
     return known.contains_raw(tag) or known.contains_weak(tag.removeprefix("W/").strip('"'))
 
 
-def still_pending(job: Job, site: Site, now: float, position: int | None) -> Response:
+def still_pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> Response:
     """Return what the result route answers until there is a result."""
     headers = (
         _JSON,
         ("Location", site.result(job.id)),
-        ("Retry-After", str(retry_after(job, now))),
+        ("Retry-After", str(retry_after(job, now, outlook))),
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
         ("Vary", "Prefer"),
         *GUARDED,
     )
-    return Response(202, headers, json_bytes(status_document(job, site, now, position)))
+    return Response(202, headers, json_bytes(status_document(job, site, now, outlook)))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:

@@ -16,18 +16,22 @@ from werkzeug.http import parse_accept_header
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
 from deferit._core.commands import Cancel, Create, Purge
+from deferit._core.document import pause
 from deferit._core.effects import (
     Capture,
     CapturedRequest,
     Effect,
     Flow,
+    Foresee,
     Now,
+    Recall,
     RequestTooLarge,
     ShuttingDown,
     Stop,
     Try,
     Wait,
 )
+from deferit._core.estimate import NOTHING, seconds_until_room
 from deferit._core.events import Events
 from deferit._core.http import Pairs, Request, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
@@ -35,7 +39,7 @@ from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
 from deferit._core.problems import PROBLEMS, problem, problem_response
-from deferit._core.queries import Ahead, Get, List, Position
+from deferit._core.queries import Get, List
 from deferit.exceptions import (
     JobNotFound,
     KeyReused,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from deferit._core.allowed import AllowList
     from deferit._core.commands import Limits
     from deferit._core.document import Site
+    from deferit._core.estimate import Known, Outlook
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.prefer import Prefer
 
@@ -102,9 +107,9 @@ def submit(submission: Submission) -> Flow:
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
     except TooManyJobs as exc:
-        response = _refusal(submission, "too-many-jobs", limit=exc.args[0])
+        response = yield from _crowded(submission, "too-many-jobs", exc.args[0], exc.args[0])
     except QueueFull as exc:
-        response = _refusal(submission, "queue-full", limit=exc.args[0])
+        response = yield from _crowded(submission, "queue-full", exc.args[0])
     except ShuttingDown:
         response = _refusal(submission, "shutting-down")
     except StoreUnavailable:
@@ -112,8 +117,18 @@ def submit(submission: Submission) -> Flow:
     return exposed(submission.visit.request, varying(response))
 
 
-def _refusal(submission: Submission, code: str, **values: float) -> Response:
-    return in_place_of(submission.placeholder, problem(code, None, **values))
+def _refusal(submission: Submission, code: str, **values: int) -> Response:
+    return in_place_of(submission.placeholder, problem(code, None, 1, **values))
+
+
+def _crowded(submission: Submission, code: str, limit: int, among: int | None = None) -> Flow:
+    """Refuse for want of room, until one of those that run will have ended, or one of ``among`` so many."""
+    try:
+        known: Known = yield Recall(submission.draft)
+    except StoreUnavailable:
+        known = NOTHING
+    refusal = problem(code, None, pause(seconds_until_room(known, among)), limit=limit)
+    return in_place_of(submission.placeholder, refusal)
 
 
 def _submit(submission: Submission) -> Flow:
@@ -170,9 +185,9 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        position = yield from _position_if_known(job)
+        outlook = yield from _outlook_if_known(job)
         now = yield Now()
-        accepted = document.accepted(job, site, now, position, submission.deferral)
+        accepted = document.accepted(job, site, now, outlook, submission.deferral)
         answer = in_place_of(submission.placeholder, accepted)
     return document.replayed(answer) if is_replayed else answer
 
@@ -268,9 +283,9 @@ def monitor(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished and not has_changed:
         revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
-    position = yield from _position(job)
+    outlook = yield from _outlook(job)
     now = yield Now()
-    return document.monitor(job, visit.site, now, position, visit.request)
+    return document.monitor(job, visit.site, now, outlook, visit.request)
 
 
 def _prefers_events(request: Request) -> bool:
@@ -293,9 +308,9 @@ def result(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished:
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait))
     if not job.is_finished:
-        position = yield from _position(job)
+        outlook = yield from _outlook(job)
         now = yield Now()
-        return document.still_pending(job, visit.site, now, position)
+        return document.still_pending(job, visit.site, now, outlook)
     return document.result(job, visit.site, visit.request, cookies=visit.cookies)
 
 
@@ -340,17 +355,17 @@ def _matches(job: Job, if_match: str | None) -> bool:
     return document.etag(job) in {tag.strip() for tag in if_match.split(",")}
 
 
-def _position(job: Job) -> Generator[Effect, Any, int | None]:
-    if job.status is not Status.ACCEPTED:
+def _outlook(job: Job) -> Generator[Effect, Any, Outlook | None]:
+    if job.is_finished:
         return None
-    ahead: Ahead = yield Position(job.id)
-    return ahead.jobs
+    outlook: Outlook = yield Foresee(job)
+    return outlook
 
 
-def _position_if_known(job: Job) -> Generator[Effect, Any, int | None]:
-    """Return the position of a job that is durable: without a store its client has to hear of it all the same."""
+def _outlook_if_known(job: Job) -> Generator[Effect, Any, Outlook | None]:
+    """Return the outlook of a job that is durable: without a store its client has to hear of it all the same."""
     try:
-        return (yield from _position(job))
+        return (yield from _outlook(job))
     except StoreUnavailable:
         return None
 

@@ -57,13 +57,13 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
 """Code: status, title and default detail of a problem (RFC 9457)."""
 
 
-def problem(code: str, detail: str | None = None, **values: object) -> Response:
-    """Return a problem document (RFC 9457) for a code of the contract."""
+def problem(code: str, detail: str | None = None, pause: int = 1, **values: object) -> Response:
+    """Return a problem document (RFC 9457) for a code of the contract; ``pause`` is for those that will pass."""
     status, title, default = PROBLEMS[code]
-    return problem_response(status, title, detail or default.format(**values), code)
+    return problem_response(status, title, detail or default.format(**values), code, pause)
 
 
-def problem_response(status: int, title: str, detail: str, code: str) -> Response:
+def problem_response(status: int, title: str, detail: str, code: str, pause: int = 1) -> Response:
     """Return a problem document with members of one's own."""
     members = {
         "type": problem_type(code),
@@ -72,7 +72,7 @@ def problem_response(status: int, title: str, detail: str, code: str) -> Respons
         "detail": detail,
         "code": code,
     }
-    retry = (("Retry-After", "1"),) if status in {429, 503} else ()
+    retry = (("Retry-After", str(pause)),) if status in {429, 503} else ()
     headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))
     return Response(status, (*headers, *retry, *GUARDED), json_bytes(members))
 
