@@ -130,8 +130,8 @@ class Forecaster:
         now = self._ledger.now()
         found = estimate(job, now, self._known(job), ahead)
         if ahead is None:
-            return Outlook(None, found)
-        return Outlook(ahead.jobs, found and self._calmed(job, found, now))
+            return Outlook(now, None, found)
+        return Outlook(now, ahead.jobs, found and self._calmed(job, found, now))
 
     def _calmed(self, job: Job, found: Estimate, now: float) -> Estimate:
         told = calm(self._told.get(job.id), found, now)

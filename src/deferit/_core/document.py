@@ -78,8 +78,8 @@ class Site:
 def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
     """Return the seconds after which to ask again.
 
-    Half of what the estimate says is left, or as soon as one job of ten like it would be finished; when the window opens, for a job that waits for one; with nothing to go by
-    1, 1, 2, 4 … 30 by the job's age.
+    Half of what the estimate says is left, but no more than until one job of ten like it would be finished; when the
+    window opens, for a job that waits for one; with nothing to go by 1, 1, 2, 4 … 30 by the job's age.
     """
     if job.is_early(now):
         return math.ceil(job.due_at - now)

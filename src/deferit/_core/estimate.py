@@ -38,8 +38,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What can be told of a job that is not finished: when it will be, and how many are in front while it waits."""
+    """What can be told now of a job that is not finished: when it will be, and how many are in front while it waits."""
 
+    now: float
     position: int | None = None
     expected: Estimate | None = None
 
@@ -145,10 +146,8 @@ def _quantile(weighted: list[tuple[float, float]], share: float) -> float:
 
 def _of_waiting(job: Job, now: float, known: Known, ahead: Ahead) -> Estimate | None:
     opens = job.due_at if job.is_early(now) else now
-    if known.route is None:
+    if known.route is None or ahead.jobs >= MOST_AHEAD:
         return Estimate(opens, opens, opens) if opens > now else None
-    if ahead.jobs >= MOST_AHEAD:
-        return None
     turns = _turns(job, known, ahead)
     own = known.route.of(0.0)
     start = max(opens, now + turns.median)
@@ -188,7 +187,6 @@ def calm(before: Estimate | None, found: Estimate, now: float) -> Estimate:
     """
     if before is None or before.median < now:
         return found
-    is_same = abs(found.median - before.median) <= CALM * (before.median - now) and abs(
-        found.latest - before.latest
-    ) <= CALM * (before.latest - now)
-    return before if is_same else found
+    is_near = abs(found.median - before.median) <= CALM * (before.median - now)
+    is_as_sure = abs(found.latest - before.latest) <= CALM * (before.latest - now)
+    return before if is_near and is_as_sure else found

@@ -54,8 +54,8 @@ class Events(Body):
             job = after
 
     def _event(self, job: Job) -> Generator[Any, Any, bytes]:
-        outlook: Outlook | None = None
-        if not job.is_finished:
-            outlook = yield Foresee(job)
-        now: float = yield Now()
-        return event(job, self.site, now, outlook)
+        if job.is_finished:
+            now: float = yield Now()
+            return event(job, self.site, now, None)
+        outlook: Outlook = yield Foresee(job)
+        return event(job, self.site, outlook.now, outlook)

@@ -118,7 +118,7 @@ def submit(submission: Submission) -> Flow:
 
 
 def _refusal(submission: Submission, code: str, **values: int) -> Response:
-    return in_place_of(submission.placeholder, problem(code, None, 1, **values))
+    return in_place_of(submission.placeholder, problem(code, None, **values))
 
 
 def _crowded(submission: Submission, code: str, limit: int, among: int | None = None) -> Flow:
@@ -127,7 +127,9 @@ def _crowded(submission: Submission, code: str, limit: int, among: int | None = 
         known: Known = yield Recall(submission.draft)
     except StoreUnavailable:
         known = NOTHING
-    refusal = problem(code, None, pause(seconds_until_room(known, among)), limit=limit)
+    status, title, detail = PROBLEMS[code]
+    seconds = pause(seconds_until_room(known, among))
+    refusal = problem_response(status, title, detail.format(limit=limit), code, seconds)
     return in_place_of(submission.placeholder, refusal)
 
 
@@ -185,8 +187,7 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        outlook = yield from _outlook_if_known(job)
-        now = yield Now()
+        now, outlook = yield from _foreseen_if_known(job)
         accepted = document.accepted(job, site, now, outlook, submission.deferral)
         answer = in_place_of(submission.placeholder, accepted)
     return document.replayed(answer) if is_replayed else answer
@@ -283,8 +284,7 @@ def monitor(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished and not has_changed:
         revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
-    outlook = yield from _outlook(job)
-    now = yield Now()
+    now, outlook = yield from _foreseen(job)
     return document.monitor(job, visit.site, now, outlook, visit.request)
 
 
@@ -308,8 +308,7 @@ def result(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished:
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait))
     if not job.is_finished:
-        outlook = yield from _outlook(job)
-        now = yield Now()
+        now, outlook = yield from _foreseen(job)
         return document.still_pending(job, visit.site, now, outlook)
     return document.result(job, visit.site, visit.request, cookies=visit.cookies)
 
@@ -355,19 +354,20 @@ def _matches(job: Job, if_match: str | None) -> bool:
     return document.etag(job) in {tag.strip() for tag in if_match.split(",")}
 
 
-def _outlook(job: Job) -> Generator[Effect, Any, Outlook | None]:
+def _foreseen(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+    """Return the present instant and what can be told of a job then; of one that is finished there is nothing."""
     if job.is_finished:
-        return None
+        return (yield Now()), None
     outlook: Outlook = yield Foresee(job)
-    return outlook
+    return outlook.now, outlook
 
 
-def _outlook_if_known(job: Job) -> Generator[Effect, Any, Outlook | None]:
-    """Return the outlook of a job that is durable: without a store its client has to hear of it all the same."""
+def _foreseen_if_known(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+    """Same as `_foreseen`, of a job that is durable: without a store its client has to hear of it all the same."""
     try:
-        return (yield from _outlook(job))
+        return (yield from _foreseen(job))
     except StoreUnavailable:
-        return None
+        return (yield Now()), None
 
 
 def list_jobs(visit: Visit) -> Flow:

@@ -35,7 +35,7 @@ POINTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Seconds that a job takes from its start: as likely as not up to ``median``, nine times of ten up to ``latest``."""
+    """Seconds that a job takes from its start: as likely as not at most ``median``, nine times of ten ``latest``."""
 
     median: float
     latest: float
@@ -108,7 +108,7 @@ def _quantiles(
     """Return the function that finds a quantile.
 
     Of n values the k-th is the k/(n+1) quantile, as the next one is as likely to fall in any of the gaps; what is
-    behind the last is longer than any was.
+    behind the last is longer than any was. A tenth of a gap is forgiven, as weights are not quite the same.
     """
     values = [value for value, _ in seen]
     shares = [
@@ -116,7 +116,7 @@ def _quantiles(
     ]
 
     def quantile(share: float) -> float:
-        at = bisect_right(shares, share - 1e-9)
+        at = bisect_right(shares, share - 0.1 / size)
         return values[at] if at < len(values) else values[-1] * GROWTH
 
     return quantile

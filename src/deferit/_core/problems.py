@@ -57,14 +57,14 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
 """Code: status, title and default detail of a problem (RFC 9457)."""
 
 
-def problem(code: str, detail: str | None = None, pause: int = 1, **values: object) -> Response:
-    """Return a problem document (RFC 9457) for a code of the contract; ``pause`` is for those that will pass."""
+def problem(code: str, detail: str | None = None, **values: object) -> Response:
+    """Return a problem document (RFC 9457) for a code of the contract."""
     status, title, default = PROBLEMS[code]
-    return problem_response(status, title, detail or default.format(**values), code, pause)
+    return problem_response(status, title, detail or default.format(**values), code)
 
 
 def problem_response(status: int, title: str, detail: str, code: str, pause: int = 1) -> Response:
-    """Return a problem document with members of one's own."""
+    """Return a problem document with members of one's own; ``pause`` is how many seconds to leave what will pass."""
     members = {
         "type": problem_type(code),
         "title": title,
