@@ -35,21 +35,23 @@ from deferit._core.effects import (
     Effect,
     Foresee,
     Now,
+    Recall,
     RequestTooLarge,
     ShuttingDown,
     Stop,
     Try,
     Wait,
 )
-from deferit._core.estimate import Outlook
+from deferit._core.estimate import Estimate, Known, Outlook
 from deferit._core.events import Events
 from deferit._core.flow import Target, Visit, answer, may_see, submit, target, unreadable
 from deferit._core.http import Response
 from deferit._core.job import Job, Status
+from deferit._core.pace import pace
 from deferit._core.policy import AcceptHook, Mark, Refusal
 from deferit._core.prefer import Prefer
 from deferit._core.queries import Get, List
-from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
+from deferit.exceptions import JobNotFound, KeyReused, QueueFull, StoreUnavailable, TooManyJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +149,56 @@ def test_what_cannot_be_made_durable_is_refused(
 
     assert code_of(driven.end) == refusal
     assert driven.end.header("Location") is None
+
+
+EIGHTY_SECONDS = Known(route=pace([80.0] * 30), concurrency=8)
+
+
+@pytest.mark.parametrize(
+    ("exc", "refusal", "pause"),
+    [
+        (QueueFull(100), (503, "queue-full"), "10"),
+        (TooManyJobs(3), (429, "too-many-jobs"), "26"),
+        (TooManyJobs(1), (429, "too-many-jobs"), "30"),
+    ],
+)
+def test_a_client_that_finds_no_room_is_asked_to_come_back_when_a_job_has_ended(
+    exc: Exception, refusal: tuple[int, str], pause: str
+) -> None:
+    driven = Driven(submit(a_submission()))
+    driven.answer(CAPTURED)
+
+    assert driven.answer(exc) == Recall(a_job())
+    assert driven.answer(EIGHTY_SECONDS) is None
+
+    assert code_of(driven.end) == refusal
+    assert driven.end.header("Retry-After") == pause
+    assert str(exc.args[0]) in members(driven.end)["detail"]
+
+
+@pytest.mark.parametrize("answer", [Known(), DOWN])
+def test_a_client_that_finds_no_room_tries_again_soon_where_nothing_is_known(
+    answer: object,
+) -> None:
+    driven = Driven(submit(a_submission()))
+    driven.answer(CAPTURED)
+    driven.answer(QueueFull(100))
+    driven.answer(answer)
+
+    assert code_of(driven.end) == (503, "queue-full")
+    assert driven.end.header("Retry-After") == "1"
+
+
+def test_an_answer_tells_what_was_foreseen() -> None:
+    driven = Driven(submit(a_submission()))
+    driven.answer(CAPTURED)
+    driven.answer(running())
+    driven.answer(Outlook(NOON, None, Estimate(NOON + 40, NOON + 60, NOON + 25)))
+
+    shown = members(driven.end)
+    assert shown["estimatedCompletion"] == "2027-01-15T08:00:40.000Z"
+    assert shown["estimatedCompletionLatest"] == "2027-01-15T08:01:00.000Z"
+    assert (driven.end.header("Retry-After"), shown["retryAfter"]) == ("20", 20)
 
 
 def test_the_refusal_names_the_limit() -> None:
