@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sse-memory clean
+.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ imports: $(VENV)/dev.stamp  ## import-linter: imports point down, the core is pu
 changelog: $(VENV)/dev.stamp  ## towncrier: the fragments in changes/ can be rendered
 	$(BIN)/towncrier build --draft --version next
 
+screenshots: $(VENV)/test.stamp  ## take the pictures of the pages that the documentation shows
+	PYTHONPATH=. $(BIN)/python tests/pages/screenshots.py
+
 sse-memory: $(VENV)/test.stamp  ## what 1,000 clients of event streams cost one process
 	PYTHONPATH=. $(BIN)/python tests/contract/sse_memory.py
 
@@ -59,6 +62,9 @@ schemathesis: $(VENV)/test.stamp  ## fuzz the mounted routes with 2,000 requests
 
 chaos: $(VENV)/test.stamp  ## kill workers of real servers 200 times and look for lost jobs (4 minutes)
 	$(BIN)/python -m tests.chaos.monkey
+
+sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are swept (6 minutes)
+	$(BIN)/python -m tests.chaos.sweep
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
@@ -232,4 +231,5 @@ def _said(now: float, response: Response) -> Said:
 
 def _instant(text: str | None) -> float | None:
     from datetime import datetime
+
     return None if text is None else datetime.fromisoformat(text).timestamp()

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import anyio.to_thread
 
+from deferit._clock import Clock
 from deferit._core.commands import Create
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
@@ -21,6 +22,7 @@ from deferit._deliverer import Deliverer
 from deferit._forecaster import INTERVAL, Forecaster
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
+from deferit._server import is_stopping
 from deferit._signals import AsyncSignal
 from deferit._worker import Worker
 from deferit.exceptions import StoreUnavailable
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from deferit._runs import Replayer
     from deferit.executors.base import Executor
     from deferit.options import Options
+
+LONGEST_DOUBT = 4.5
+"""Seconds for which leases are not trusted at the most: a lost job is to be noticed within lease + 5 s."""
 
 TICK = 0.05
 """Seconds between two looks at what other processes did; a look costs microseconds."""
@@ -51,10 +56,12 @@ class Engine:
         self._ledger = Ledger(options.store)
         self._keeper = Keeper(TICK)
         self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
+        renewal = options.lease / 3
         self._forecaster = Forecaster(
             options.application, options.concurrency, self._ledger, self._worker.durations
         )
-        self._keeper.duties = self._duties(options.lease / 3)
+        self._clock = Clock(min(renewal, LONGEST_DOUBT))
+        self._keeper.duties = self._duties(renewal)
         callbacks, application = options.callbacks, options.application
         self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
         self._carried: dict[str, Mapping[str, Any]] = {}
@@ -62,17 +69,19 @@ class Engine:
         self._cursor = -1
         self._start_lock = threading.Lock()
         self._is_started = False
+        self._is_draining = False
         self._is_closed = False
 
     def _duties(self, renewal: float) -> list[Duty]:
         return [
+            Duty(self._look_at_server, 0),
             Duty(self._observe, 0),
             Duty(self._worker.write_reports, 0),
             Duty(self._worker.expire, 0),
             Duty(self._worker.claim, 0),
             Duty(self._ledger.finish_again, 1),
             Duty(self._worker.renew, renewal),
-            Duty(self._worker.sweep, min(renewal, 5)),
+            Duty(self._sweep, min(renewal, 5)),
             Duty(self._forecaster.attend, INTERVAL),
         ]
 
@@ -98,12 +107,22 @@ class Engine:
             self._is_started = True
             _engines.add(self)
 
+    def drain(self) -> None:
+        """Begin no more jobs, and let nobody wait here any longer: this process is about to end; idempotent.
+
+        What is accepted from now on is left to other processes, or the next.
+        """
+        if not self._is_draining:
+            self._is_draining = True
+            self._worker.drain()
+            self._ledger.signals.notify_all()
+
     def close(self) -> None:
         """Take no more jobs, let running ones end within the option ``grace``, give back the rest; idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._ledger.signals.notify_all()
+        self.drain()
         if self._is_started:
             self._worker.close()
             self._keeper.close()
@@ -215,10 +234,19 @@ class Engine:
         return job
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._is_draining:
             raise ShuttingDown
 
-    # --- a duty of the keeper ----------------------------------------------------------------------------------------
+    # --- duties of the keeper ----------------------------------------------------------------------------------------
+
+    def _sweep(self) -> bool:
+        """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
+        return not self._clock.is_certain() or self._worker.sweep()
+
+    def _look_at_server(self) -> None:
+        """Make way as soon as the server was told to stop: it waits for those who wait here."""
+        if is_stopping():
+            self.drain()
 
     def _observe(self) -> None:
         """Look what other processes did to the store, and tell whom it concerns."""

@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
-from deferit._core.flow import Submission, Visit, target
+from deferit._core.flow import Submission, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
+from deferit._core.visits import Visit
 from deferit._engine import Engine
 from deferit._records import Captured, encode, plain
 from deferit._spool import Spool
@@ -43,9 +44,10 @@ class Middleware(ABC):
         self.options = options_from(options)
         self._prefix = self.options.prefix
         self._routes = self.options.routes
+        self._has_routes = bool(self._routes)
         self._owner_of = self.options.owner or default_owner
         self.application = f"{self.interface}:{self.options.application}"
-        self._has_list = self.options.owner is not None
+        self._has_list = bool(self.options.owner or self.options.operator)
         self._engine: Engine | None = None
 
     @property
@@ -98,6 +100,7 @@ class Middleware(ABC):
             max_wait=self.options.max_wait,
             application=self.application,
             cookies=self.options.set_cookie,
+            is_operator=self._is_operator(request),
         )
 
     def _owner(self, request: Request) -> str | None:
@@ -106,6 +109,13 @@ class Middleware(ABC):
             msg = f"the option owner= returned {owner!r}, neither a text nor None; return for example str(user.id)"
             raise TypeError(msg)
         return owner
+
+    def _is_operator(self, request: Request) -> bool:
+        answer = self.options.operator(request) if self.options.operator else False
+        if not isinstance(answer, bool):
+            msg = f"the option operator= returned {answer!r}, neither True nor False; return for example user.is_staff"
+            raise TypeError(msg)
+        return answer
 
     def submission(
         self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
@@ -124,14 +134,16 @@ class Middleware(ABC):
             slots=mark.concurrency,
         )
         if mark.schedule is not None:
-            draft = replace(draft, due_at=mark.schedule.next_after(draft.created_at))
+            draft = draft.but(due_at=mark.schedule.next_after(draft.created_at))
         callbacks = self.options.callbacks
         allowed = callbacks.allowed if callbacks else None
         limits = self.options.limits
         return Submission(visit, mark, deferral, draft, placeholder, allowed, limits)
 
-    def configured(self, request: Request, route: Route) -> Submission | None:
+    def configured(self, passage: Passage, route: Route) -> Submission | None:
         """Return the submission of a request to a configured route; None if it is answered synchronously."""
+        passage.is_deferrable = True
+        request = passage.request()
         deferral = self.decide(request, route.mark)
         if deferral is None:
             return None
@@ -139,19 +151,40 @@ class Middleware(ABC):
 
 
 class Passage(Approach, ABC):
-    """A request on its way through the application and back."""
+    """A request on its way through the application and back.
 
-    def __init__(self, middleware: Middleware) -> None:
-        self.middleware = middleware
-        self.spool = Spool(middleware.options.max_body, self.may_reach_a_mark)
-        self.is_deferrable = False
-        self.placeholder: Pairs | None = None
-        self._mark: Mark | None = None
-        self._deferral: Deferral | None = None
+    One is made for every request, and most never reach a mark: what only a deferred one needs is made when it does.
+    """
 
-    @abstractmethod
+    middleware: Middleware
+    is_deferrable = False
+    placeholder: Pairs | None = None
+    _mark: Mark | None = None
+    _deferral: Deferral | None = None
+    _spool: Spool | None = None
+    _request: Request | None = None
+
     def request(self) -> Request:
         """Return the request as it came, without what the application did to it."""
+        if self._request is None:
+            self._request = self._translated()
+        return self._request
+
+    @abstractmethod
+    def _translated(self) -> Request:
+        """Return what the web interface says, as a request."""
+
+    @property
+    def spool(self) -> Spool:
+        """What the application has read of the body."""
+        if self._spool is None:
+            self._spool = Spool(self.middleware.options.max_body, self.may_reach_a_mark)
+        return self._spool
+
+    def let_go(self) -> None:
+        """Forget the body; idempotent."""
+        if self._spool is not None:
+            self._spool.close()
 
     @abstractmethod
     def may_reach_a_mark(self) -> bool:
@@ -166,7 +199,7 @@ class Passage(Approach, ABC):
 
     def _decided(self, mark: Mark) -> Deferral | None:
         deferral = self.middleware.decide(self.request(), mark)
-        if deferral and self.spool.is_dropped:
+        if deferral and self._spool and self._spool.is_dropped:
             logger.warning(_NOT_KEPT, mark.name)
             return None
         return deferral

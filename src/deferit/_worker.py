@@ -90,18 +90,24 @@ class Worker:
         self._backend = "asyncio"
         self._has_backlog = True
         self._claim_at = 0.0
+        self._is_draining = False
         self._is_closing = False
 
     def look(self) -> None:
         """Look whether jobs wait that could begin, as after a restart."""
         self._has_backlog = self._is_any_due()
 
-    def close(self) -> None:
-        """Begin nothing more, let runs end within the option ``grace``, and give back the jobs of the others."""
-        self._is_closing = True
-        trials = list(self._trials)
-        for run in trials:
+    def drain(self) -> None:
+        """Begin nothing more; what comes is left to others, and what was only tried is stored."""
+        self._is_draining = True
+        for run in list(self._trials):
             self.keep(run, cast("Trial", run.trial))
+
+    def close(self) -> None:
+        """Take no more jobs, let runs end within the option ``grace``, and give back the jobs of the others."""
+        self._is_closing = True
+        self.drain()
+        trials = list(self._trials)
         deadline = time.monotonic() + self._grace
         for run in [*trials, *self._runs.values()]:
             run.over.wait(max(0.0, deadline - time.monotonic()))
@@ -161,7 +167,7 @@ class Worker:
             self._carried[create.job.id] = carried
         now = self.ledger.now()
         has_turn = (is_urgent or not self._has_backlog) and create.job.slots is None
-        if not has_turn or create.job.due_at > now or not self._slots.take():
+        if self._is_draining or not has_turn or create.job.due_at > now or not self._slots.take():
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self._lease)
 
@@ -431,7 +437,7 @@ class Worker:
     def claim(self) -> None:
         """Take jobs that wait for the slots that are free."""
         now = time.monotonic()
-        if self._is_closing or not (self._has_backlog or now >= self._claim_at):
+        if self._is_draining or not (self._has_backlog or now >= self._claim_at):
             return
         self._claim_at = now + CLAIM_INTERVAL
         slots = self._slots.take_all() if self._is_any_due() else 0

@@ -44,7 +44,7 @@ from deferit._core.effects import (
 )
 from deferit._core.estimate import Estimate, Known, Outlook
 from deferit._core.events import Events
-from deferit._core.flow import Target, Visit, answer, may_see, submit, target, unreadable
+from deferit._core.flow import Target, answer, submit, target, unreadable
 from deferit._core.http import Response
 from deferit._core.job import Job, Status
 from deferit._core.pace import pace
@@ -540,11 +540,17 @@ def test_an_unknown_id_and_somebody_elses_job_are_the_same_404(resource: str, me
 
 
 def test_a_job_without_an_owner_answers_to_whoever_knows_its_url() -> None:
-    assert may_see(a_job(), None)
-    assert may_see(a_job(), "eve")
-    assert may_see(a_job(owner="ada"), "ada")
-    assert not may_see(a_job(owner="ada"), "eve")
-    assert not may_see(a_job(owner="ada"), None)
+    assert a_visit().may_see(a_job())
+    assert a_visit(owner="eve").may_see(a_job())
+    assert a_visit(owner="ada").may_see(a_job(owner="ada"))
+    assert not a_visit(owner="eve").may_see(a_job(owner="ada"))
+    assert not a_visit().may_see(a_job(owner="ada"))
+
+
+def test_an_operator_sees_every_job() -> None:
+    operator = replace(a_visit(owner="eve"), is_operator=True)
+
+    assert operator.may_see(a_job(owner="ada"))
 
 
 @pytest.mark.parametrize(("resource", "method"), ROUTES)
@@ -706,23 +712,30 @@ def test_who_has_seen_the_last_event_is_told_not_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "is_stream"),
+    ("accept", "media_type"),
     [
-        ("text/event-stream", True),
-        ("text/event-stream, application/json;q=0.5", True),
-        ("application/json", False),
-        ("*/*", False),
-        ("text/html", False),
-        ("", False),
-        ("application/json, text/event-stream;q=0.5", False),
+        ("text/event-stream", "text/event-stream"),
+        ("text/event-stream, application/json;q=0.5", "text/event-stream"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("image/png", "application/json"),
+        ("application/json, text/event-stream;q=0.5", "application/json"),
+        ("application/json, text/html", "application/json"),
+        ("text/html, application/json", "application/json"),
+        ("text/html;q=0.5, */*", "application/json"),
+        ("text/html;q=0", "application/json"),
+        ("text/html", "text/html; charset=utf-8"),
+        ("text/html, application/json;q=0.9", "text/html; charset=utf-8"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("text/*", "text/html; charset=utf-8"),
     ],
 )
-def test_a_monitor_streams_to_whom_prefers_that(accept: str, is_stream: bool) -> None:
+def test_a_monitor_answers_what_the_client_likes_best(accept: str, media_type: str) -> None:
     driven = asked(Accept=accept)
-    if not is_stream:
+    if driven.effect:
         driven.answer(LOOK)
 
-    media_type = "text/event-stream" if is_stream else "application/json"
     assert driven.end.header("Content-Type") == media_type
     assert driven.end.header("Vary") == "Prefer, Accept"
 
@@ -794,7 +807,8 @@ def test_what_is_expired_is_not_listed_and_the_next_page_goes_on_behind_it() -> 
 def test_nobody_has_no_jobs() -> None:
     driven = listed(owner=None)
 
-    assert driven.effect is None
+    assert driven.effect == Now()
+    driven.answer(NOON)
     assert members(driven.end) == {"jobs": [], "links": []}
 
 
@@ -858,7 +872,7 @@ def test_the_result_route_waits_for_the_end_alone() -> None:
 def test_a_result_is_replayed_without_cookies_unless_they_are_wanted() -> None:
     job = succeeded(a_result(200, (("Set-Cookie", "a=1"),)))
     visit = a_visit()
-    wanted = Visit(visit.request, visit.site, None, visit.prefer, 30.0, cookies=True)
+    wanted = replace(visit, cookies=True)
     driven = Driven(answer(wanted, Target(JOB_ID, "result")))
 
     driven.answer(job)
@@ -953,7 +967,6 @@ def test_a_finished_job_cannot_be_canceled(status: Status) -> None:
 
 def test_canceling_twice_is_once() -> None:
     driven = asked("cancel", "POST", canceled())
-    driven.answer(NOON)
 
     assert driven.end.status == 200
     assert members(driven.end)["status"] == "canceled"

@@ -94,6 +94,28 @@ def test_an_application_can_refer_to_the_202() -> None:
     assert valid("PendingDocument", samples.members(response))
 
 
+def test_pages_are_described_where_they_are_answered() -> None:
+    job = "/jobs/{jobId}"
+
+    described = {
+        (method, path, status)
+        for path, operations in DESCRIPTION["paths"].items()
+        for method, operation in operations.items()
+        if method != "parameters"
+        for status, response in operation["responses"].items()
+        if "text/html" in response.get("content", {})
+    }
+
+    assert described == {
+        ("get", "/jobs", "200"),
+        *(("get", job, status) for status in ("200", "202")),
+        ("get", f"{job}/result", "202"),
+        *(("delete", job, status) for status in ("200", "409")),
+        *(("post", f"{job}/cancel", status) for status in ("200", "409")),
+    }
+    assert "text/html" in DESCRIPTION["components"]["responses"]["AcceptedResponse"]["content"]
+
+
 @pytest.mark.parametrize("route", ["", "result", "events"])
 @pytest.mark.parametrize("state", ["running", "succeeded"])
 def test_head_is_answered_wherever_get_is(visits: Visitor, route: str, state: str) -> None:

@@ -247,7 +247,7 @@ def test_a_monitor_answers_events_to_who_prefers_them(shop: Site) -> None:
     shop.end_of(monitor)
 
     preferred = shop.get(monitor, Accept="text/event-stream")
-    plain = shop.get(monitor, Accept="text/html, application/json;q=0.5, */*;q=0.1")
+    plain = shop.get(monitor, Accept="image/png, */*;q=0.1")
 
     assert preferred.body == shop.get(monitor + "/events").body
     assert plain["Content-Type"] == "application/json"

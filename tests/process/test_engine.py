@@ -9,7 +9,8 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
-from deferit._core.commands import Cancel, Claim, Create, Finish, Observe, Release
+from deferit._clock import Clock
+from deferit._core.commands import Cancel, Claim, Create, Finish, Observe, Release, Sweep
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
@@ -20,6 +21,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.executors.threads import ThreadExecutor
 from deferit.options import Options
 from deferit.stores.sqlite import SQLiteStore
+from deferit.testing import NOON, REQUEST, a_job, a_result, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,6 +117,22 @@ def test_it_performs_all_that_a_flow_yields(kit: Kit, perform: Perform) -> None:
     assert perform(kit.engine, Cancel(job.id, 1, 0.0, "stopped")) == done
     with pytest.raises(JobNotFound):
         perform(kit.engine, Get("job_nobody"))
+
+
+def test_what_has_expired_is_swept_piece_by_piece_without_a_pause() -> None:
+    store = WatchedStore()
+    kit = Kit(store)
+    jobs = [a_job(number, application="default", ttl=0.0) for number in range(200)]
+    for job in jobs:
+        store.execute([Create(job.claimed(NOON), REQUEST, LEASE)])
+        store.execute([Finish(job.id, 1, 0.0, a_result(), None, b"hello")])
+
+    kit.engine.start()
+    kit.engine._clock = Clock(0.0)
+
+    eventually(lambda: len(store.executed(Sweep)) >= 4)
+    eventually(lambda: all(is_gone(store, Get(job.id)) for job in jobs))
+    kit.engine.close()
 
 
 def test_waiting_ends_with_its_time(kit: Kit, perform: Perform) -> None:

@@ -127,6 +127,16 @@ class Server:
             self._process.wait(10)
         self.kill_all()
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal to the master."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def await_end(self, within: float = 20.0) -> None:
+        """Wait until the master has ended by itself."""
+        assert self._process is not None
+        self._process.wait(within)
+
     def kill_all(self) -> None:
         """End the master and all workers with SIGKILL, and return when they are gone."""
         if self._process is None:
@@ -140,6 +150,12 @@ class Server:
     def client(self, **options: Any) -> httpx.Client:
         """Make a client whose relative URLs lead here; the caller closes it."""
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+
+    @property
+    def pid(self) -> int:
+        """The master's process, whose group its workers belong to."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import http_date, parse_date, parse_etags
@@ -21,19 +22,19 @@ from deferit._core.http import (
     merged,
     without,
 )
-from deferit._core.job import Job, Result, Status
+from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
+from deferit._core.representations import JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from werkzeug.datastructures import Headers
 
     from deferit._core.estimate import Estimate, Outlook
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
+    from deferit._core.representations import Representation
 
 OK = 200
 ERROR = 400
@@ -41,7 +42,9 @@ ERROR = 400
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
 
-_JSON = ("Content-Type", "application/json")
+RECENT = 256
+"""Seconds whose texts are kept at hand: what happens at about the same time is told to many."""
+
 _VARY = ("Vary", "Prefer, Accept")
 
 
@@ -102,26 +105,41 @@ def _expected(job: Job, now: float, outlook: Outlook | None) -> Estimate | None:
 
 def status_document(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     """Return the status document; absent members are left out, never null."""
-    optional = {
-        "started": _time(job.started_at),
-        "finished": _time(job.finished_at),
-        "expires": _time(job.expires_at),
-        "progress": job.progress,
-        "message": job.message,
-        "attempt": job.attempt or None,
-        "error": _error(job),
-    }
-    document = {
+    monitor = site.monitor(job.id)
+    document: dict[str, Any] = {
         "id": job.id,
         "status": job.status.value,
         "done": job.is_finished,
         "created": _time(job.created_at),
         "updated": _time(job.updated_at),
-        "monitorUrl": site.monitor(job.id),
-        "resultUrl": site.result(job.id),
+        "monitorUrl": monitor,
+        "resultUrl": f"{monitor}/result",
     }
-    document |= _pending(job, site, now, outlook) if not job.is_finished else _result(job, site)
-    return document | {name: value for name, value in optional.items() if value is not None}
+    if job.is_finished:
+        document |= _result(job, f"{monitor}/result")
+    else:
+        document |= _pending(job, site, now, outlook)
+    return document | _optional(job)
+
+
+def _optional(job: Job) -> dict[str, Any]:
+    """Return the members that are there as soon as they are known."""
+    members: dict[str, Any] = {}
+    if job.started_at is not None:
+        members["started"] = _time(job.started_at)
+    if job.finished_at is not None:
+        members["finished"] = _time(job.finished_at)
+    if job.expires_at is not None:
+        members["expires"] = _time(job.expires_at)
+    if job.progress is not None:
+        members["progress"] = job.progress
+    if job.message is not None:
+        members["message"] = job.message
+    if job.attempt:
+        members["attempt"] = job.attempt
+    if job.error is not None:
+        members["error"] = _error(job, job.error)
+    return members
 
 
 def _pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
@@ -140,10 +158,10 @@ def _pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[
     return members
 
 
-def _result(job: Job, site: Site) -> dict[str, Any]:
+def _result(job: Job, result_url: str) -> dict[str, Any]:
     members: dict[str, Any] = {}
     if job.status is Status.SUCCEEDED:
-        members["resourceLocation"] = site.result(job.id)
+        members["resourceLocation"] = result_url
     if job.result is not None:
         members["resultStatus"] = job.result.status
         members["resultLength"] = job.result.length
@@ -152,29 +170,36 @@ def _result(job: Job, site: Site) -> dict[str, Any]:
     return members
 
 
-def _error(job: Job) -> dict[str, Any] | None:
-    if job.error is None:
-        return None
-    status, title, detail = PROBLEMS[job.error.code]
+def _error(job: Job, error: Failure) -> dict[str, Any]:
+    status, title, detail = PROBLEMS[error.code]
     return {
-        "code": job.error.code,
-        "message": job.error.message,
-        "type": problem_type(job.error.code),
+        "code": error.code,
+        "message": error.message,
+        "type": problem_type(error.code),
         "title": title,
         "status": job.result.status if job.result and job.result.status >= ERROR else status,
-        "detail": job.error.detail or detail,
+        "detail": error.detail or detail,
     }
 
 
-def _time(instant: float | None) -> str | None:
+def _time(instant: float) -> str:
     """Return an instant as RFC 3339 has it, in UTC."""
-    if instant is None:
-        return None
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, millisecond = divmod(int(instant * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03}Z"
 
 
-def accepted(
-    job: Job, site: Site, now: float, outlook: Outlook | None, deferral: Deferral
+@lru_cache(RECENT)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
+
+
+def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
+    job: Job,
+    site: Site,
+    now: float,
+    outlook: Outlook | None,
+    deferral: Deferral,
+    shown: Representation = JSON,
 ) -> Response:
     """Return the 202 of RFC 9110 §15.3.3: noncommittal, with a link to the status monitor."""
     monitor = site.monitor(job.id)
@@ -182,16 +207,18 @@ def accepted(
     applied = _applied(deferral)
     headers = (
         ("Location", monitor),
-        *(() if prefer.minimal else (("Content-Location", monitor), _JSON)),
+        *(() if prefer.minimal else (("Content-Location", monitor), *shown.headers)),
         ("Operation-Location", monitor),
         ("Link", site.links(job)),
         ("Retry-After", str(retry_after(job, now, outlook))),
         *((("Preference-Applied", applied),) if applied else ()),
-        ("Vary", "Prefer"),
+        _VARY,
         ("Cache-Control", "no-store"),
+        *(() if shown is JSON else GUARDED),
     )
-    body = b"" if prefer.minimal else json_bytes(status_document(job, site, now, outlook))
-    return Response(202, headers, body)
+    if prefer.minimal:
+        return Response(202, headers)
+    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
 
 
 def _applied(deferral: Deferral) -> str:
@@ -205,11 +232,16 @@ def _applied(deferral: Deferral) -> str:
     return ", ".join(member for member in members if member)
 
 
-def monitor(
-    job: Job, site: Site, now: float, outlook: Outlook | None, request: Request
+def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
+    job: Job,
+    site: Site,
+    now: float,
+    outlook: Outlook | None,
+    request: Request,
+    shown: Representation = JSON,
 ) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
-    tag = etag(job)
+    tag = shown.tag(job)
     link = ("Link", site.links(job))
     if job.is_finished:
         headers = (
@@ -228,14 +260,22 @@ def monitor(
     headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = json_bytes(status_document(job, site, now, outlook))
-    return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
+    body = shown.body(status_document(job, site, now, outlook), now)
+    return Response(200 if job.is_finished else 202, (*shown.headers, *headers), body)
 
 
-def document(job: Job, site: Site, now: float) -> Response:
-    """Return 200 with the status document, as a cancel answers."""
-    headers = (_JSON, ("ETag", etag(job)), ("Cache-Control", "no-store"), *GUARDED)
-    return Response(200, headers, json_bytes(status_document(job, site, now, None)))
+def document(
+    job: Job, site: Site, now: float, shown: Representation = JSON, status: int = 200
+) -> Response:
+    """Return the status document, as a cancel answers."""
+    headers = (
+        *shown.headers,
+        ("ETag", shown.tag(job)),
+        ("Cache-Control", "no-store"),
+        _VARY,
+        *GUARDED,
+    )
+    return Response(status, headers, shown.body(status_document(job, site, now, None), now))
 
 
 def event(job: Job, site: Site, now: float, outlook: Outlook | None) -> bytes:
@@ -244,30 +284,12 @@ def event(job: Job, site: Site, now: float, outlook: Outlook | None) -> bytes:
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
-def jobs(
-    found: Sequence[Job], site: Site, now: float, links: Sequence[tuple[str, str]]
-) -> Response:
-    """Return a page of the list of jobs; ``links`` are relations with their URLs."""
-    members = {
-        "jobs": [status_document(job, site, now, None) for job in found],
-        "links": [{"rel": rel, "href": href} for rel, href in links],
-    }
-    link = tuple(("Link", f'<{href}>; rel="{rel}"') for rel, href in links)
-    headers = (_JSON, *link, ("Cache-Control", "private, no-store"), *GUARDED)
-    return Response(200, headers, json_bytes(members))
-
-
-def etag(job: Job) -> str:
-    """Return the entity tag of a job's JSON document: its revision, weak while it is pending."""
-    tag = f'"{job.revision}"'
-    return tag if job.is_finished else f"W/{tag}"
-
-
 def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
-    if asked.get("If-None-Match"):
-        return is_known(tag, asked["If-None-Match"])
-    since = parse_date(asked.get("If-Modified-Since"))
+    if_none_match = asked.get("If-None-Match")
+    if if_none_match:
+        return is_known(tag, if_none_match)
+    since = parse_date(asked.get("If-Modified-Since")) if "If-Modified-Since" in asked else None
     if since is None or modified is None:
         return False
     return int(modified) <= since.timestamp()
@@ -279,18 +301,20 @@ def is_known(tag: str, if_none_match: str) -> bool:
     return known.contains_raw(tag) or known.contains_weak(tag.removeprefix("W/").strip('"'))
 
 
-def still_pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> Response:
+def still_pending(
+    job: Job, site: Site, now: float, outlook: Outlook | None, shown: Representation = JSON
+) -> Response:
     """Return what the result route answers until there is a result."""
     headers = (
-        _JSON,
+        *shown.headers,
         ("Location", site.result(job.id)),
         ("Retry-After", str(retry_after(job, now, outlook))),
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
-        ("Vary", "Prefer"),
+        _VARY,
         *GUARDED,
     )
-    return Response(202, headers, json_bytes(status_document(job, site, now, outlook)))
+    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
@@ -398,4 +422,9 @@ def _sunset(job: Job) -> Pairs:
 
 def _http_date(instant: float | None) -> str:
     assert instant is not None
-    return http_date(instant)
+    return _http_second(int(instant))
+
+
+@lru_cache(RECENT)
+def _http_second(second: int) -> str:
+    return http_date(second)

@@ -80,3 +80,10 @@ def problem_response(status: int, title: str, detail: str, code: str, pause: int
 def problem_type(code: str) -> str:
     """Return the URI that names the kind of a problem."""
     return f"urn:deferit:problem:{code}"
+
+
+def method_not_allowed(methods: tuple[str, ...]) -> Response:
+    """Return the problem of a wrong method on a mounted route, with those that are right."""
+    allow = ", ".join(methods)
+    refusal = problem("method-not-allowed", allow=allow)
+    return Response(refusal.status, (*refusal.headers, ("Allow", allow)), refusal.body)
