@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-quick demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ chaos: $(VENV)/test.stamp  ## kill workers of real servers 200 times and look fo
 
 sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are swept (6 minutes)
 	$(BIN)/python -m tests.chaos.sweep
+
+bench: $(VENV)/test.stamp  ## measure against the bare frameworks (long; needs wrk)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/test.stamp  ## the same in a minute, for a first look
+	$(BIN)/python -m benchmarks --rounds 1 --seconds 2
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \

@@ -39,6 +39,7 @@ class Request:
     path: str | Callable[[Running], str]
 
     def url(self, contestant: Running) -> str:
+        """Return what is asked of a contestant that runs."""
         path = self.path if isinstance(self.path, str) else self.path(contestant)
         return contestant.url + path
 

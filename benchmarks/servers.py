@@ -27,6 +27,7 @@ class Quiet(Kind):
     """A server as one measures it: one process, no access log, the fastest parser and loop that it knows."""
 
     def command(self, app: str, port: int) -> list[str]:
+        """Return the command line."""
         if self.program == "gunicorn":
             return super().command(app, port)
         python = (sys.executable, "-m", "uvicorn", app, f"--host={HOST}", f"--port={port}")

@@ -15,8 +15,9 @@ def fixed() -> tuple[dict[str, str], int]:
     return {"id": "1", "status": "accepted"}, 202
 
 
-def echo() -> object:
-    return request.get_json()
+def echo() -> dict[str, object]:
+    order: dict[str, object] = request.get_json()
+    return order
 
 
 def _application() -> Flask:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from deferit import ASGIMiddleware, deferred
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 async def report(_: Request) -> Response:

@@ -76,12 +76,9 @@ _latest = _Latest()
 def current_loop() -> Loop:
     """Return the loop that runs in this thread, always the same object for the same loop."""
     try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no loop of asyncio's
+        native = asyncio.get_running_loop()
+    except RuntimeError:  # it is none of asyncio's
         return _looked_up()
-    if task is None:  # a loop of trio's may be its guest
-        return _looked_up()
-    native = task.get_loop()
     if native is not _latest.native:
         _latest.native, _latest.loop = native, _looked_up()
     return _latest.loop

@@ -206,7 +206,6 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
-    middleware: ASGIMiddleware
     _has_body_ended = False
 
     def __init__(
@@ -215,6 +214,7 @@ class _ASGIPassage(Passage):
         self.middleware = middleware
         self.scope = _copied(scope)
         self._inner_scope = scope
+        self._local = middleware.local
         self.outer_send = send
         self._outer_receive = receive
 
@@ -309,7 +309,7 @@ class _ASGIPassage(Passage):
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
-        own = self.middleware.local.state
+        own = self._local.state
         state = self.scope.get("state") or {}
         return {
             name: value
