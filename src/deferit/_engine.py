@@ -15,11 +15,12 @@ import anyio.to_thread
 from deferit._claims import Claims
 from deferit._clock import Clock
 from deferit._core.commands import Create
-from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
+from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._core.queries import QUERIES, Changed, Changes
 from deferit._deliverer import Deliverer
+from deferit._forecaster import INTERVAL, Forecaster
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
 from deferit._server import is_stopping
@@ -62,6 +63,9 @@ class Engine:
         self._claims = Claims(self._worker, options.application)
         self._upkeep = Upkeep(self._worker)
         renewal = options.lease / 3
+        self._forecaster = Forecaster(
+            options.application, options.concurrency, self._ledger, self._worker.durations
+        )
         self._clock = Clock(min(renewal, LONGEST_DOUBT))
         self._keeper.duties = self._duties(renewal)
         callbacks, application = options.callbacks, options.application
@@ -84,6 +88,7 @@ class Engine:
             Duty(self._ledger.finish_again, 1),
             Duty(self._upkeep.renew, renewal),
             Duty(self._sweep, min(renewal, 5)),
+            Duty(self._forecaster.attend, INTERVAL),
         ]
 
     # --- its own life ------------------------------------------------------------------------------------------------
@@ -130,6 +135,7 @@ class Engine:
             if self._deliverer:
                 self._deliverer.close()
             self._worker.give_back()  # what the keeper claimed while the worker closed
+            self._forecaster.write()
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)
@@ -168,6 +174,10 @@ class Engine:
                 return self._worker.stop(job)
             case Now():
                 return self._ledger.now()
+            case Foresee():
+                return self._forecaster.foresee(effect)
+            case Recall():
+                return self._forecaster.recall(effect)
             case _ if isinstance(effect, QUERIES):
                 return self._ledger.read(effect)
             case _:
@@ -188,6 +198,10 @@ class Engine:
                 return await self._worker.astop(job)
             case Now():
                 return self._ledger.now()
+            case Foresee():
+                return await self._forecaster.aforesee(effect)
+            case Recall():
+                return await self._forecaster.arecall(effect)
             case _ if isinstance(effect, QUERIES):
                 return await self._ledger.aread(effect)
             case _:

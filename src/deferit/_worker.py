@@ -17,6 +17,7 @@ from deferit._core.effects import ShuttingDown
 from deferit._core.job import Failure, Job
 from deferit._core.outcome import outcome
 from deferit._core.retry import retry_at
+from deferit._durations import Durations
 from deferit._log import log_exception, log_new
 from deferit._loops import current_loop
 from deferit._records import decode_captured
@@ -53,6 +54,7 @@ class Worker:
     ) -> None:
         self.ledger = ledger
         self.replayer = replayer
+        self.durations = Durations()
         self.max_result = options.max_result
         self._wake_keeper = wake_keeper
         self.executor = executor
@@ -217,6 +219,7 @@ class Worker:
         if isinstance(end.escaped, ShuttingDown):
             self.ledger.submit(Release(run.id, run.attempt, now))
             return
+        self.durations.add(run.job, now, error)
         again_at = retry_at(run.job, end.outcome, now, random())  # noqa: S311  jitter is no secret
         self.ledger.submit(
             Finish(run.id, run.attempt, now, result, error, end.outcome.body, again_at)

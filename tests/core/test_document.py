@@ -33,6 +33,7 @@ from tests.core.samples import (
 from deferit._core import document
 from deferit._core.body import StoredBody
 from deferit._core.document import retry_after
+from deferit._core.estimate import Outlook
 from deferit._core.http import Pairs, Response
 from deferit._core.job import Job, Status
 from deferit._core.layers import EXPOSED, exposed, in_place_of
@@ -50,7 +51,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def shown(job: Job, position: int | None = None, now: float = NOON) -> dict[str, Any]:
-    return document.status_document(job, SITE, now, position)
+    outlook = None if position is None else Outlook(now, position)
+    return document.status_document(job, SITE, now, outlook)
 
 
 # --- the status document: CONTRACT.md, section 2 ---------------------------------------------------------------------
@@ -277,7 +279,7 @@ def test_a_minimal_202_has_no_body() -> None:
 
 def monitor(job: Job, if_none_match: str | None = None, **headers: str) -> Response:
     known = {} if if_none_match is None else {"If_None_Match": if_none_match}
-    return document.monitor(job, SITE, NOON, 0, a_request(**known, **headers))
+    return document.monitor(job, SITE, NOON, Outlook(NOON, 0), a_request(**known, **headers))
 
 
 @pytest.mark.parametrize("job", PENDING)

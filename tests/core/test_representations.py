@@ -27,10 +27,11 @@ from tests.core.samples import (
 from tests.pages.reading import Page as Shown
 
 from deferit._core.commands import Cancel
-from deferit._core.effects import Now, Stop, Wait
+from deferit._core.effects import Foresee, Now, Stop, Wait
+from deferit._core.estimate import Outlook
 from deferit._core.flow import Target, answer, submit
 from deferit._core.prefer import Prefer
-from deferit._core.queries import Ahead, Get, Load, Position
+from deferit._core.queries import Get, Load
 from deferit._core.representations import (
     JSON,
     LONGEST_TEXT,
@@ -61,7 +62,10 @@ def asked(job: Job, resource: str = "", method: str = "GET", **headers: str) -> 
 
 
 def ended(driven: Driven) -> Response:
-    """Return the answer; the instant is all that the flow still asks for."""
+    """Return the answer; the instant, and what is foreseen then, is all that the flow still asks for."""
+    if isinstance(driven.effect, Foresee):
+        driven.answer(Outlook(NOON))
+        return driven.end
     assert driven.effect == Now()
     driven.answer(NOON)
     return driven.end
@@ -125,9 +129,9 @@ def test_a_browser_is_shown_where_a_job_stands() -> None:
 def test_a_waiting_job_tells_a_browser_its_place() -> None:
     driven = asked(a_job())
 
-    assert driven.effect == Position(JOB_ID)
-    driven.answer(Ahead(3, 0))
-    assert shown(ended(driven)).one("p", id="sentence").text == "3 jobs are ahead of it."
+    assert driven.effect == Foresee(a_job())
+    driven.answer(Outlook(NOON, 3))
+    assert shown(driven.end).one("p", id="sentence").text == "3 jobs are ahead of it."
 
 
 @pytest.mark.parametrize("job", [running(), succeeded()])
@@ -149,7 +153,7 @@ def test_a_change_is_waited_for_by_the_pages_own_tag() -> None:
     other = asked(running(), Prefer="wait=5", If_None_Match=JSON.tag(running()))
 
     assert same.effect == Wait(running(), 5, 2)
-    assert other.effect == Now()
+    assert other.effect == Foresee(running())
 
 
 def test_the_page_of_a_server_without_threads_takes_no_stream() -> None:

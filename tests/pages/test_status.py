@@ -28,6 +28,7 @@ from tests.core.samples import (
 from tests.pages.reading import Page
 
 from deferit._core.document import status_document
+from deferit._core.estimate import Outlook, estimate
 from deferit._core.job import Status
 from deferit.pages.frame import POLICY
 from deferit.pages.status import MONITOR as AT_MONITOR
@@ -43,7 +44,8 @@ JSON = (("Content-Type", "application/json"),)
 def rendered(
     job: Job, place: Place = AT_MONITOR, text: str = "", now: float = NOON, **members: Any
 ) -> bytes:
-    document = status_document(job, SITE, now, 0) | members
+    outlook = Outlook(now, 0, estimate(job, now))
+    document = status_document(job, SITE, now, outlook) | members
     return status_page(document, datetime.fromtimestamp(now, UTC).isoformat(), place, text)
 
 
@@ -126,7 +128,7 @@ def test_a_waiting_job_tells_its_place_in_the_queue(position: int, said: str) ->
 
 
 def test_a_place_behind_a_thousand_is_not_told() -> None:
-    document = status_document(a_job(), SITE, NOON, 5_000)
+    document = status_document(a_job(), SITE, NOON, Outlook(NOON, 5_000))
 
     shown = Page(status_page(document, "2027-01-15T08:00:00Z"))
 

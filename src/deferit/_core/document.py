@@ -31,6 +31,7 @@ from deferit._core.representations import JSON
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
+    from deferit._core.estimate import Estimate, Outlook
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
     from deferit._core.representations import Representation
@@ -77,22 +78,32 @@ class Site:
         return f'{monitor}, <{self.events(job.id)}>; rel="monitor"; type="text/event-stream"'
 
 
-def retry_after(job: Job, now: float) -> int:
+def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
     """Return the seconds after which to ask again.
 
-    Half of what the estimate says is left; when the window opens, for a job that waits for one; with nothing to go by
-    1, 1, 2, 4 … 30 by the job's age.
+    Half of what the estimate says is left, but no more than until one job of ten like it would be finished; when the
+    window opens, for a job that waits for one; with nothing to go by 1, 1, 2, 4 … 30 by the job's age.
     """
     if job.is_early(now):
         return math.ceil(job.due_at - now)
-    expected = estimate(job, now)
+    expected = _expected(job, now, outlook)
     if expected is not None:
-        return min(LONGEST_RETRY, max(1, int((expected.median - now) / 2)))
+        return pause(min((expected.median - now) / 2, expected.soonest - now))
     age = max(0.0, now - job.created_at)
     return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004
 
 
-def status_document(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+def pause(seconds: float | None) -> int:
+    """Return seconds as ``Retry-After`` tells them: whole ones, from one to half a minute."""
+    return 1 if seconds is None else min(LONGEST_RETRY, max(1, int(seconds)))
+
+
+def _expected(job: Job, now: float, outlook: Outlook | None) -> Estimate | None:
+    """Return when a job will be finished; where nobody was asked, as far as the job itself tells."""
+    return outlook.expected if outlook else estimate(job, now)
+
+
+def status_document(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     """Return the status document; absent members are left out, never null."""
     monitor = site.monitor(job.id)
     document: dict[str, Any] = {
@@ -107,7 +118,7 @@ def status_document(job: Job, site: Site, now: float, position: int | None) -> d
     if job.is_finished:
         document |= _result(job, f"{monitor}/result")
     else:
-        document |= _pending(job, site, now, position)
+        document |= _pending(job, site, now, outlook)
     return document | _optional(job)
 
 
@@ -131,15 +142,16 @@ def _optional(job: Job) -> dict[str, Any]:
     return members
 
 
-def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+def _pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     members: dict[str, Any] = {
-        "retryAfter": retry_after(job, now),
+        "retryAfter": retry_after(job, now, outlook),
         "cancelUrl": site.cancel(job.id),
         "eventsUrl": site.events(job.id),
     }
+    position = outlook.position if outlook else None
     if job.status is Status.ACCEPTED and position is not None and position < MOST_AHEAD:
         members["queuePosition"] = position
-    expected = estimate(job, now)
+    expected = _expected(job, now, outlook)
     if expected is not None:
         members["estimatedCompletion"] = _time(expected.median)
         members["estimatedCompletionLatest"] = _time(expected.latest)
@@ -185,7 +197,7 @@ def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
     job: Job,
     site: Site,
     now: float,
-    position: int | None,
+    outlook: Outlook | None,
     deferral: Deferral,
     shown: Representation = JSON,
 ) -> Response:
@@ -198,7 +210,7 @@ def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
         *(() if prefer.minimal else (("Content-Location", monitor), *shown.headers)),
         ("Operation-Location", monitor),
         ("Link", site.links(job)),
-        ("Retry-After", str(retry_after(job, now))),
+        ("Retry-After", str(retry_after(job, now, outlook))),
         *((("Preference-Applied", applied),) if applied else ()),
         _VARY,
         ("Cache-Control", "no-store"),
@@ -206,7 +218,7 @@ def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
     )
     if prefer.minimal:
         return Response(202, headers)
-    return Response(202, headers, shown.body(status_document(job, site, now, position), now))
+    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
 
 
 def _applied(deferral: Deferral) -> str:
@@ -224,7 +236,7 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
     job: Job,
     site: Site,
     now: float,
-    position: int | None,
+    outlook: Outlook | None,
     request: Request,
     shown: Representation = JSON,
 ) -> Response:
@@ -242,13 +254,13 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
         headers = (
             ("ETag", tag),
             ("Location", site.monitor(job.id)),
-            ("Retry-After", str(retry_after(job, now))),
+            ("Retry-After", str(retry_after(job, now, outlook))),
             link,
         )
     headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = shown.body(status_document(job, site, now, position), now)
+    body = shown.body(status_document(job, site, now, outlook), now)
     return Response(200 if job.is_finished else 202, (*shown.headers, *headers), body)
 
 
@@ -266,9 +278,9 @@ def document(
     return Response(status, headers, shown.body(status_document(job, site, now, None), now))
 
 
-def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
+def event(job: Job, site: Site, now: float, outlook: Outlook | None) -> bytes:
     """Return a server-sent event with the status document; its id is the revision."""
-    data = json_bytes(status_document(job, site, now, position))
+    data = json_bytes(status_document(job, site, now, outlook))
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
@@ -290,19 +302,19 @@ def is_known(tag: str, if_none_match: str) -> bool:
 
 
 def still_pending(
-    job: Job, site: Site, now: float, position: int | None, shown: Representation = JSON
+    job: Job, site: Site, now: float, outlook: Outlook | None, shown: Representation = JSON
 ) -> Response:
     """Return what the result route answers until there is a result."""
     headers = (
         *shown.headers,
         ("Location", site.result(job.id)),
-        ("Retry-After", str(retry_after(job, now))),
+        ("Retry-After", str(retry_after(job, now, outlook))),
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
         _VARY,
         *GUARDED,
     )
-    return Response(202, headers, shown.body(status_document(job, site, now, position), now))
+    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:

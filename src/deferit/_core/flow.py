@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
 from deferit._core.commands import Cancel, Create, Purge
+from deferit._core.document import pause
 from deferit._core.effects import (
     Capture,
     CapturedRequest,
     Effect,
     Flow,
+    Foresee,
     Now,
+    Recall,
     RequestTooLarge,
     ShuttingDown,
     Stop,
     Try,
     Wait,
 )
+from deferit._core.estimate import NOTHING, seconds_until_room
 from deferit._core.events import Events
 from deferit._core.http import Pairs, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
@@ -32,7 +36,7 @@ from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
 from deferit._core.listing import list_jobs
 from deferit._core.problems import PROBLEMS, method_not_allowed, problem, problem_response
-from deferit._core.queries import Ahead, Get, Load, Position
+from deferit._core.queries import Get, Load
 from deferit._core.representations import (
     EVENTS_TYPE,
     JSON,
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
 
     from deferit._core.allowed import AllowList
     from deferit._core.commands import Limits
+    from deferit._core.estimate import Known, Outlook
     from deferit._core.http import Request
     from deferit._core.policy import AcceptHook, Deferral, Mark
     from deferit._core.representations import Representation
@@ -95,9 +100,9 @@ def submit(submission: Submission) -> Flow:
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
     except TooManyJobs as exc:
-        response = _refusal(submission, "too-many-jobs", limit=exc.args[0])
+        response = yield from _crowded(submission, "too-many-jobs", exc.args[0], exc.args[0])
     except QueueFull as exc:
-        response = _refusal(submission, "queue-full", limit=exc.args[0])
+        response = yield from _crowded(submission, "queue-full", exc.args[0])
     except ShuttingDown:
         response = _refusal(submission, "shutting-down")
     except StoreUnavailable:
@@ -105,8 +110,20 @@ def submit(submission: Submission) -> Flow:
     return exposed(submission.visit.request, varying(response))
 
 
-def _refusal(submission: Submission, code: str, **values: float) -> Response:
+def _refusal(submission: Submission, code: str, **values: int) -> Response:
     return in_place_of(submission.placeholder, problem(code, None, **values))
+
+
+def _crowded(submission: Submission, code: str, limit: int, among: int | None = None) -> Flow:
+    """Refuse for want of room, until one of those that run will have ended, or one of ``among`` so many."""
+    try:
+        known: Known = yield Recall(submission.draft)
+    except StoreUnavailable:
+        known = NOTHING
+    status, title, detail = PROBLEMS[code]
+    seconds = pause(seconds_until_room(known, among))
+    refusal = problem_response(status, title, detail.format(limit=limit), code, seconds)
+    return in_place_of(submission.placeholder, refusal)
 
 
 def _submit(submission: Submission) -> Flow:
@@ -163,10 +180,9 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        position = yield from _position_if_known(job)
-        now = yield Now()
+        now, outlook = yield from _foreseen_if_known(job)
         shown = representation(submission.visit.request, moves_on=True)
-        accepted = document.accepted(job, site, now, position, submission.deferral, shown)
+        accepted = document.accepted(job, site, now, outlook, submission.deferral, shown)
         answer = in_place_of(submission.placeholder, accepted)
     return document.replayed(answer) if is_replayed else answer
 
@@ -252,10 +268,9 @@ def monitor(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished and not has_changed:
         revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
-    position = yield from _position(job)
-    now = yield Now()
+    now, outlook = yield from _foreseen(job)
     shown = yield from _with_result(job, shown)
-    return document.monitor(job, visit.site, now, position, visit.request, shown)
+    return document.monitor(job, visit.site, now, outlook, visit.request, shown)
 
 
 def _with_result(job: Job, shown: Representation) -> Generator[Effect, Any, Representation]:
@@ -280,10 +295,9 @@ def result(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished:
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait))
     if not job.is_finished:
-        position = yield from _position(job)
-        now = yield Now()
+        now, outlook = yield from _foreseen(job)
         shown = representation(visit.request, is_result=True)
-        return document.still_pending(job, visit.site, now, position, shown)
+        return document.still_pending(job, visit.site, now, outlook, shown)
     return document.result(job, visit.site, visit.request, cookies=visit.cookies)
 
 
@@ -333,19 +347,20 @@ def _matches(job: Job, if_match: str | None) -> bool:
     return JSON.tag(job) in {tag.strip() for tag in if_match.split(",")}
 
 
-def _position(job: Job) -> Generator[Effect, Any, int | None]:
-    if job.status is not Status.ACCEPTED:
-        return None
-    ahead: Ahead = yield Position(job.id)
-    return ahead.jobs
+def _foreseen(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+    """Return the present instant and what can be told of a job then; of one that is finished there is nothing."""
+    if job.is_finished:
+        return (yield Now()), None
+    outlook: Outlook = yield Foresee(job)
+    return outlook.now, outlook
 
 
-def _position_if_known(job: Job) -> Generator[Effect, Any, int | None]:
-    """Return the position of a job that is durable: without a store its client has to hear of it all the same."""
+def _foreseen_if_known(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+    """Same as `_foreseen`, of a job that is durable: without a store its client has to hear of it all the same."""
     try:
-        return (yield from _position(job))
+        return (yield from _foreseen(job))
     except StoreUnavailable:
-        return None
+        return (yield Now()), None
 
 
 def unreadable(exc: StoreError) -> Response:
