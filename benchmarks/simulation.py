@@ -21,13 +21,14 @@ from deferit._core.effects import (
     Recall,
     drive,
 )
-from deferit._core.flow import Submission, Target, Visit, answer, submit
+from deferit._core.flow import Submission, Target, answer, submit
 from deferit._core.http import Request, Response
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._core.policy import Deferral, Mark
 from deferit._core.prefer import NOTHING
 from deferit._core.queries import QUERIES
+from deferit._core.visits import Visit
 from deferit._durations import Durations
 from deferit._forecaster import INTERVAL, Forecaster
 from deferit._ledger import Ledger
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deferit._core.commands import Command
-    from deferit._core.queries import Query
 
 START = 1_800_000_000.0
 LEASE = 1e9
@@ -146,7 +146,7 @@ class Simulation:
             case Now():
                 return self.ledger.now()
             case _ if isinstance(effect, QUERIES):
-                return self.ledger.read(cast("Query", effect))
+                return self.ledger.read(effect)
             case _:
                 raise NotImplementedError(effect)
 
