@@ -53,4 +53,4 @@ class PostgresComparison(StoreComparison):
 
 
 TestPostgresComparison = PostgresComparison.TestCase
-TestPostgresComparison.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPostgresComparison.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)

@@ -33,7 +33,6 @@ from deferit._core.rules import REMEMBERED, in_order, room, swept, wake_at
 from deferit._records import encode
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores import _postgres_statements as sql
-from deferit.stores._postgres_facts import counted
 from deferit.stores._postgres_rows import Row, Rows
 
 if TYPE_CHECKING:
@@ -90,16 +89,12 @@ class Batch:
 
     def _load(self, batch: Sequence[Command]) -> None:
         creates = [command for command in batch if isinstance(command, Create)]
-        limits = {
-            self._lock("limit", *whose) for create in creates for whose, _ in counted(create)
-        }
-        if limits:
-            self._rows.send(sql.LOCK, sorted(limits))
         ids = {job_id for command in batch for job_id in _named(command)}
         keys = {create.job.key for create in creates if create.job.key}
         waits = [self._rows.load(ids, keys), self._rows.facts.ask(creates)]
         for wait in waits:
             wait()
+        self._rows.facts.make_sure(creates, self._lock)
 
     def _answer(self, command: Command) -> object:
         try:
@@ -176,12 +171,12 @@ class Batch:
 
     def _claim(self, command: Claim) -> tuple[Claimed, ...]:
         rows = self._next(command) if command.job_id is None else self._that(command)
-        if not rows:
-            return ()
-        requests = dict(self._rows.fetch(sql.REQUESTS, [row.job.id for row in rows]))
-        return tuple(self._claimed(row, command, requests[row.job.id]) for row in rows)
+        absent = [row.job.id for row in rows if row.request is None]
+        requests = dict(self._rows.fetch(sql.REQUESTS, absent)) if absent else {}
+        return tuple(self._claimed(row, command, requests) for row in rows)
 
-    def _claimed(self, row: Row, command: Claim, request: bytes) -> Claimed:
+    def _claimed(self, row: Row, command: Claim, requests: dict[str, bytes]) -> Claimed:
+        request = requests[row.job.id] if row.request is None else row.request
         self._keep(row, row.job.claimed(command.now), command.lease_until)
         return Claimed(row.job, request)
 
@@ -227,8 +222,9 @@ class Batch:
         return self._rows.send(sql.QUEUES, command.application, command.application), plain
 
     def _ready(self, command: Claim | Dispatch, queue: str) -> Callable[[], list[Row]]:
-        most = max(command.limit, 0)
-        return self._rows.select(sql.READY, command.application, queue, most)
+        has_requests = isinstance(command, Claim)
+        ready = command.application, queue, max(command.limit, 0)
+        return self._rows.select(sql.READY, has_requests, *ready)
 
     def _make_ready(self, rows: list[Row]) -> None:
         facts = self._rows.facts

@@ -23,10 +23,15 @@ Counted: TypeAlias = tuple[str, str | None]
 """An application, whose waiting jobs are counted; with an owner, those of it that are not finished."""
 
 
+CLOSE = 2_048
+"""Jobs below a limit from which on batches that create some go one after the other: eight of the largest at once."""
+
+
 class Facts:
     """Keeps what `next_turn` and `Create.admit` ask about: looked up for all commands at once, then kept true.
 
-    Only of what other processes do meanwhile it knows nothing, unless a lock keeps them from it (see `counted`).
+    What other processes do meanwhile it does not see. That makes turns a little less fair; where it would pass a limit,
+    a lock keeps them from it (`make_sure`).
     """
 
     def __init__(self, send: Callable[..., Cursor[Any]], flush: Callable[[], object]) -> None:
@@ -39,7 +44,7 @@ class Facts:
     def ask(self, creates: list[Create]) -> Callable[[], None]:
         """Ask for what these commands need, in two statements; the function waits for the answers."""
         lanes = self.ask_lanes(create.job for create in creates if create.is_ready)
-        wanted = [pair for create in creates for pair in counted(create)]
+        wanted = [pair for create in creates for pair in _counted(create)]
         most = max((most for _, most in wanted), default=0)
         counts = self._ask_counts((whose for whose, _ in wanted), most)
 
@@ -56,6 +61,18 @@ class Facts:
             return _nothing
         cursor = self._send(sql.LANES, *map(list, zip(*lanes, strict=True)))
         return lambda: self._learn_lanes(cursor)
+
+    def make_sure(self, creates: list[Create], lock: Callable[..., int]) -> None:
+        """Keep others from counting what is close to a limit, until this batch is committed, and count again."""
+        close = {
+            whose: most
+            for create in creates
+            for whose, most in _counted(create)
+            if self._counts[whose][0] + CLOSE > most
+        }
+        if close:
+            self._send(sql.LOCK, sorted(lock("limit", *whose) for whose in close))
+            self._ask_counts(close, max(close.values()))()
 
     def next_turn(self, job: Job) -> int:
         """Return the turn of a job that becomes ready now."""
@@ -126,8 +143,8 @@ def lane_of(job: Job) -> Lane:
     return job.application, job.queue, job.owner
 
 
-def counted(create: Create) -> Iterator[tuple[Counted, int]]:
-    """Yield what has to be counted before a job is created, and how far; under a lock, or two might be the last."""
+def _counted(create: Create) -> Iterator[tuple[Counted, int]]:
+    """Yield what has to be counted before a job is created, and how far."""
     job, limits = create.job, create.limits
     if limits and limits.max_queue is not None and job.status is Status.ACCEPTED:
         yield (job.application, None), limits.max_queue

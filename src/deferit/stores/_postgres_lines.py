@@ -37,8 +37,12 @@ class Lines:
     Whoever finds all of them in use waits for one.
     """
 
-    def __init__(self, server: Server, most: int) -> None:
+    def __init__(
+        self, server: Server, most: int, prepare: Callable[[Connection], object] = lambda _: None
+    ) -> None:
+        """Call ``prepare`` with each new connection."""
         self._server = server
+        self._prepare = prepare
         self._room = Room(most)
         self._idle: list[Connection] = []
         self._is_open = False
@@ -50,8 +54,7 @@ class Lines:
             StoreUnavailable: with the reason.
         """
         self._is_open = True
-        if not self._idle:
-            self._idle.append(self._server.connect())
+        self.use(lambda _: None)
 
     def close(self) -> None:
         """Disconnect; what is in use is closed when it is given back."""
@@ -70,6 +73,8 @@ class Lines:
             while True:
                 connection, is_new = self._take()
                 try:
+                    if is_new:
+                        self._prepare(connection)
                     return function(connection)
                 except psycopg.Error as exc:
                     is_over = is_new or not is_lost(connection, exc)

@@ -33,7 +33,7 @@ class Row:
     turn: int | None
     key: str | None
     request: bytes | None = None
-    """Only of a row that was not written yet."""
+    """If it lies in the row, and was read or is to be written."""
     body: bytes | None = None
     """Only if it was set and not written yet."""
     has_new_body: bool = False
@@ -105,12 +105,20 @@ class Rows:
         return [self._remember(*values) for values in cursor.fetchall()]
 
     def _remember(
-        self, job_id: str, record: bytes, wake_at: float, turn: int | None, key: str | None
+        self,
+        job_id: str,
+        record: bytes,
+        wake_at: float,
+        turn: int | None,
+        key: str | None,
+        request: bytes | None = None,
     ) -> Row:
         row = self._rows.get(job_id)
         if row is None:
             row = self._rows[job_id] = Row(decode_job(record), record, wake_at, turn, key)
             self._keys[key or ""] = row
+        if request is not None:
+            row.request = request
         return row
 
     # --- changing ----------------------------------------------------------------------------------------------------
@@ -197,7 +205,7 @@ class Rows:
             self._insert(new)
         self._flush_pieces()
         for row in self._dirty.values():
-            row.is_new, row.has_new_body, row.body, row.request = False, False, None, None
+            row.is_new, row.has_new_body, row.body = False, False, None
         self._gone.clear()
         self._dirty.clear()
 

@@ -84,6 +84,7 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
         CREATE TABLE changes (
             transaction xid8 NOT NULL PRIMARY KEY DEFAULT pg_current_xact_id(),
             writer bigint NOT NULL,
+            batch bigint NOT NULL,
             ids text[] NOT NULL
         )
         """,

@@ -5,7 +5,6 @@ from __future__ import annotations
 # --- a batch: reads all that its commands name, and writes back, whatever their number ---
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-TRANSACTION = "SELECT pg_current_xact_id()::text"
 LOCK = "SELECT pg_advisory_xact_lock(name) FROM unnest(%b::bigint[]) AS name"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%b::bigint)"
 
@@ -124,7 +123,11 @@ QUEUES = """
     SELECT name FROM queues WHERE name IS NOT NULL
 """
 READY = f"""
-    SELECT {ROW} FROM jobs
+    SELECT {ROW}, CASE WHEN %b::boolean THEN coalesce(
+        request,
+        (SELECT data FROM pieces WHERE job_id = jobs.id AND attempt = 0 AND position = -1)
+    ) END
+    FROM jobs
     WHERE turn IS NOT NULL AND application = %b AND queue = %b
     ORDER BY turn, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -157,7 +160,7 @@ DUE_CALLBACKS = f"""
 
 # --- the end of a batch ---
 
-CHANGED = "INSERT INTO changes (writer, ids) VALUES (%b, %b::text[])"
+CHANGED = "INSERT INTO changes (writer, batch, ids) VALUES (%b, %b, %b::text[])"
 COMMIT = "COMMIT"
 TELL = "SELECT pg_notify(%b, %b)"
 # Each only if nobody else is at it.
@@ -180,11 +183,10 @@ TRIM_DURATIONS = """
 FORGET_THE_FUTURE = """
     DELETE FROM changes WHERE transaction >= pg_snapshot_xmax(pg_current_snapshot())
 """
-FATE = """
-    SELECT CASE WHEN %b::text::xid8 < pg_snapshot_xmax(pg_current_snapshot())
-        THEN pg_xact_status(%b::text::xid8) END
-"""
-WAS_KEPT = "SELECT FROM changes WHERE transaction = %b::text::xid8 AND writer = %b"
+# A lock that ends with the session: whoever gets it knows that all of the session is over.
+SIGN_IN = "SELECT pg_advisory_lock(%b::bigint)"
+IS_OVER = "SELECT pg_try_advisory_lock(%b::bigint)"
+WAS_KEPT = "SELECT FROM changes WHERE writer = %b AND batch = %b"
 
 # --- queries ---
 

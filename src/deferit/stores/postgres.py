@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import secrets
@@ -67,7 +68,8 @@ class PostgresStore(Store):
     def _begin(self) -> None:
         self._process = os.getpid()
         self._number = secrets.randbits(62)
-        self._writer = Lines(self._server, 1)
+        self._batches = itertools.count()
+        self._writer = Lines(self._server, 1, self._sign_in)
         self._readers = Lines(self._server, READERS)
         self._cursors = _Cursors()
         self._listener: Listener | None = None
@@ -105,19 +107,21 @@ class PostgresStore(Store):
 
     def _transact(self, connection: Connection, batch: Sequence[Command]) -> list[object]:
         work = Batch(connection, self._server)
+        session, number = self._session(connection), next(self._batches)
         answers: list[object] = []
-        transaction = ""
+        is_committing = False
         try:
             with connection.pipeline():
                 connection.execute(sql.BEGIN)
-                number = connection.execute(sql.TRANSACTION)
                 answers = work.execute(batch)
                 if work.has_written:
-                    connection.execute(sql.CHANGED, (self._number, work.changed), binary=True)
-                ((transaction,),) = number.fetchall()
+                    row = (self._number, number, work.changed)
+                    connection.execute(sql.CHANGED, row, binary=True)
+                is_committing = work.has_written
                 self._commit(connection, told=bool(work.changed))
         except BaseException as exc:
-            if not (transaction and _is_in_doubt(connection, exc) and self._is_kept(transaction)):
+            in_doubt = is_committing and isinstance(exc, psycopg.Error) and is_lost(connection, exc)
+            if not (in_doubt and self._is_kept(session, number)):
                 _roll_back(connection)
                 if isinstance(exc, _CONFLICTS):
                     raise _Conflict from exc
@@ -135,24 +139,32 @@ class PostgresStore(Store):
         """
         connection.execute(sql.COMMIT)
         if told:
-            connection.execute(sql.TELL, (self._server.channel, str(self._number)))
+            message = (self._server.channel, str(self._number))
+            connection.execute(sql.TELL, message, binary=True)
 
-    def _is_kept(self, transaction: str) -> bool:
-        """Find out what became of a transaction whose connection was lost in the moment of its commit."""
+    def _session(self, connection: Connection) -> int:
+        """Return the number of the lock that a connection to write has for as long as there is one."""
+        return self._server.lock("session", f"{self._number} {connection.info.backend_pid}")
+
+    def _sign_in(self, connection: Connection) -> None:
+        _select(connection, sql.SIGN_IN, self._session(connection))
+
+    def _is_kept(self, session: int, number: int) -> bool:
+        """Find out what became of a batch whose connection was lost in the moment of its commit.
+
+        Raises:
+            StoreUnavailable: the server does not come back, or does not yet know itself that the connection is lost.
+        """
         deadline = time.monotonic() + DOUBT
         while time.monotonic() < deadline:
             with suppress(StoreUnavailable, psycopg.Error), self._server.connect() as connection:
-                values = (transaction, transaction)
-                fate = connection.execute(sql.FATE, values, binary=True).fetchone()
-                if fate != ("in progress",):
-                    # After a crash, the number may be another transaction's: so the row has to be ours.
-                    row = (transaction, self._number)
-                    return bool(connection.execute(sql.WAS_KEPT, row, binary=True).fetchone())
+                if _select(connection, sql.IS_OVER, session) == [(True,)]:
+                    return bool(_select(connection, sql.WAS_KEPT, self._number, number))
             time.sleep(0.05)
         raise StoreUnavailable(
             self.url,
-            f"the connection was lost in the moment of a commit, and cannot be had again for {DOUBT:g} s: whether "
-            "what was written is kept, is not known",
+            f"the connection was lost in the moment of a commit, and in {DOUBT:g} s it could not be found out whether "
+            "what was written is kept",
         )
 
     def read(self, query: Query) -> object:
@@ -196,10 +208,6 @@ _CONFLICTS = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.UniqueViolation,  # of a key, or an id, that was not there when the batch began
 )
-
-
-def _is_in_doubt(connection: Connection, exc: BaseException) -> bool:
-    return isinstance(exc, psycopg.Error) and is_lost(connection, exc)
 
 
 def _roll_back(connection: Connection) -> None:
