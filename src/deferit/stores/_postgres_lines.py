@@ -205,9 +205,7 @@ class Listener:
     def _connect(self) -> None:
         connection = self._server.connect()
         try:
-            connection.execute(
-                sql.SQL("LISTEN {}").format(sql.Identifier(self._server.channel))
-            )
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._server.channel)))
             connection.execute(statements.FORGET_THE_FUTURE)
             self._snapshot = _snapshot(connection)
         except psycopg.Error as exc:

@@ -74,7 +74,7 @@ class Rows:
         """
         named, keyed = list(ids), list(keys)
         if not named:
-            return lambda: []
+            return list
         if keyed:
             cursor = self.send(sql.NAMED_OR_KEYED, named, keyed)
         else:
@@ -104,21 +104,15 @@ class Rows:
     def _known(self, cursor: Cursor[Any]) -> list[Row]:
         return [self._remember(*values) for values in cursor.fetchall()]
 
-    def _remember(
-        self,
-        job_id: str,
-        record: bytes,
-        wake_at: float,
-        turn: int | None,
-        key: str | None,
-        request: bytes | None = None,
-    ) -> Row:
+    def _remember(self, job_id: str, record: bytes, *columns: Any) -> Row:
+        """Return the row of a job; what the batch has made of it counts more than what is read again."""
         row = self._rows.get(job_id)
+        wake_at, turn, key, *request = columns
         if row is None:
             row = self._rows[job_id] = Row(decode_job(record), record, wake_at, turn, key)
             self._keys[key or ""] = row
-        if request is not None:
-            row.request = request
+        if request and request[0] is not None:
+            row.request = request[0]
         return row
 
     # --- changing ----------------------------------------------------------------------------------------------------
@@ -210,7 +204,9 @@ class Rows:
         self._dirty.clear()
 
     def _insert(self, rows: list[Row]) -> None:
-        rows.sort(key=lambda row: row.key or "")  # as two who wait for each other's keys would wait for ever
+        rows.sort(
+            key=lambda row: row.key or ""
+        )  # as two who wait for each other's keys would wait for ever
         self.write(sql.CREATE, *_columns(rows), *_new_columns(rows))
 
     def _flush_pieces(self) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from deferit.exceptions import OptionError, StoreUnavailable
-
-try:
-    import psycopg
-    from psycopg import sql
-    from psycopg.conninfo import make_conninfo
-except ImportError as exc:
-    raise OptionError('PostgresStore needs the extra: pip install "deferit[postgres]"') from exc
 
 if TYPE_CHECKING:
     from typing import Any, LiteralString, TypeAlias
@@ -23,6 +20,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 5
 """Seconds to wait for a lock that another process holds, and for a server that does not answer."""
+
+OLDEST = 140_000
+"""The first version of PostgreSQL that can do all that is asked for here: 14."""
 
 MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
     (
@@ -116,7 +116,7 @@ _EXPLANATIONS = {
 _SETTINGS: tuple[LiteralString, ...] = (
     # A frozen process must not keep others from its jobs.
     "SET idle_in_transaction_session_timeout = '10s'",
-    f"SET lock_timeout = '{PATIENCE}s'",
+    "SET lock_timeout = '5s'",  # PATIENCE
     "SET statement_timeout = '60s'",
     # Each statement has an index made for it, whatever is known of a table that was empty a moment ago.
     "SET enable_seqscan = off",
@@ -138,14 +138,14 @@ class Server:
         self.channel = f"deferit_{self.schema}"
 
     def _parse(self, url: str) -> tuple[str, str]:
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        where, _, query = url.partition("?")
+        options = dict(parse_qsl(query, keep_blank_values=True))
         schema = options.pop("schema", "deferit")
         if not re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,50}", schema):
             raise OptionError(
                 f"store={self.url!r}: schema={schema!r} is no name; write small letters, digits and underscores"
             )
-        rest = urlunsplit(parts._replace(query=urlencode(options, quote_via=quote)))
+        rest = f"{where}?{urlencode(options, quote_via=quote)}"
         try:
             conninfo = make_conninfo(
                 rest,
@@ -181,10 +181,10 @@ class Server:
         return int.from_bytes(blake2b(text, digest_size=8).digest(), signed=True)
 
     def _prepare(self, connection: Connection) -> None:
-        if connection.info.server_version < 140_000:
+        if connection.info.server_version < OLDEST:
             found = connection.info.parameter_status("server_version")
             raise StoreUnavailable(
-                self.url, f"it is PostgreSQL {found}; deferit needs 14 or newer"
+                self.url, f"it is PostgreSQL {found}; deferit needs {OLDEST // 10_000} or newer"
             )
         settings = sql.SQL("; ").join(map(sql.SQL, _SETTINGS))
         path = sql.SQL("; SET search_path = {}").format(sql.Identifier(self.schema))
@@ -221,9 +221,7 @@ class Server:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (self.lock("migrate"),))
             version = self._version(connection)
             if not connection.execute(_HAS_SCHEMA, (self.schema,)).fetchone():
-                connection.execute(
-                    sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema))
-                )
+                connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
             for statements in MIGRATIONS[version:]:
                 for statement in statements:
                     connection.execute(statement)
@@ -258,9 +256,6 @@ def reason(exc: psycopg.Error) -> str:
 
 def _without_secrets(url: str) -> str:
     """Return a URL with stars for what nobody must read in a log."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    shown = f"{name}:***@{host}" if colon else parts.netloc
-    query = re.sub(r"(?i)((?:ssl)?password=)[^&]*", r"\1***", parts.query)
-    return urlunsplit(parts._replace(netloc=shown, query=query))
+    where, question, query = url.partition("?")
+    where = re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", where)
+    return where + question + re.sub(r"(password=)[^&]*", r"\1***", query)

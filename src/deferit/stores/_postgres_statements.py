@@ -8,12 +8,11 @@ BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 LOCK = "SELECT pg_advisory_xact_lock(name) FROM unnest(%b::bigint[]) AS name"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%b::bigint)"
 
-ROW = "id, record, wake_at, turn, key"
-NAMED = f"""
-    SELECT {ROW} FROM jobs WHERE id = ANY (%b::text[]) ORDER BY id FOR UPDATE
+NAMED = """
+    SELECT id, record, wake_at, turn, key FROM jobs WHERE id = ANY (%b::text[]) ORDER BY id FOR UPDATE
 """
-NAMED_OR_KEYED = f"""
-    SELECT {ROW} FROM jobs WHERE id = ANY (%b::text[]) OR key = ANY (%b::text[])
+NAMED_OR_KEYED = """
+    SELECT id, record, wake_at, turn, key FROM jobs WHERE id = ANY (%b::text[]) OR key = ANY (%b::text[])
     ORDER BY id FOR UPDATE
 """
 LANES = """
@@ -104,8 +103,8 @@ OBSERVE = """
 
 # --- selections: nobody waits for a job that another process is about to take ---
 
-EARLY = f"""
-    SELECT {ROW} FROM jobs
+EARLY = """
+    SELECT id, record, wake_at, turn, key FROM jobs
     WHERE status = 'accepted' AND turn IS NULL AND application = %b AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -122,8 +121,8 @@ QUEUES = """
     )
     SELECT name FROM queues WHERE name IS NOT NULL
 """
-READY = f"""
-    SELECT {ROW}, CASE WHEN %b::boolean THEN coalesce(
+READY = """
+    SELECT id, record, wake_at, turn, key, CASE WHEN %b::boolean THEN coalesce(
         request,
         (SELECT data FROM pieces WHERE job_id = jobs.id AND attempt = 0 AND position = -1)
     ) END
@@ -138,13 +137,13 @@ REQUESTS = """
     )
     FROM jobs WHERE id = ANY (%b::text[])
 """
-LOST = f"""
-    SELECT {ROW} FROM jobs
+LOST = """
+    SELECT id, record, wake_at, turn, key FROM jobs
     WHERE status = 'running' AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
-OVER = f"""
-    SELECT {ROW} FROM jobs
+OVER = """
+    SELECT id, record, wake_at, turn, key FROM jobs
     WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -152,8 +151,8 @@ ORPHANS = """
     SELECT DISTINCT job_id FROM pieces
     WHERE attempt = 0 AND job_id < %b AND NOT EXISTS (SELECT FROM jobs WHERE id = job_id) LIMIT %b::bigint
 """
-DUE_CALLBACKS = f"""
-    SELECT {ROW} FROM jobs
+DUE_CALLBACKS = """
+    SELECT id, record, wake_at, turn, key FROM jobs
     WHERE application = %b AND callback_at <= %b
     ORDER BY callback_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -186,7 +185,7 @@ FORGET_THE_FUTURE = """
 # A lock that ends with the session: whoever gets it knows that all of the session is over.
 SIGN_IN = "SELECT pg_advisory_lock(%b::bigint)"
 IS_OVER = "SELECT pg_try_advisory_lock(%b::bigint)"
-WAS_KEPT = "SELECT FROM changes WHERE writer = %b AND batch = %b"
+WAS_KEPT = "SELECT 1 FROM changes WHERE writer = %b AND batch = %b"
 
 # --- queries ---
 
@@ -244,9 +243,11 @@ CHANGES = """
         ON transaction >= pg_snapshot_xmin(%b::text::pg_snapshot)
         AND NOT pg_visible_in_snapshot(transaction, %b::text::pg_snapshot)
 """
-ALL_CHANGES = "SELECT pg_current_snapshot()::text, ids FROM (SELECT) AS now LEFT JOIN changes ON true"
+ALL_CHANGES = (
+    "SELECT pg_current_snapshot()::text, ids FROM (SELECT) AS now LEFT JOIN changes ON true"
+)
 OTHERS = """
-    SELECT FROM changes
+    SELECT 1 FROM changes
     WHERE transaction >= pg_snapshot_xmin(%b::text::pg_snapshot)
         AND NOT pg_visible_in_snapshot(transaction, %b::text::pg_snapshot)
         AND writer <> %b AND ids <> '{}'

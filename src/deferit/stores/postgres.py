@@ -12,12 +12,16 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, assert_never
 
-import psycopg
+from deferit.exceptions import JobNotFound, OptionError, StoreUnavailable
+
+try:
+    import psycopg
+except ImportError as exc:
+    raise OptionError('PostgresStore needs the extra: pip install "deferit[postgres]"') from exc
 
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
 from deferit._core.rules import REMEMBERED, remembered
 from deferit._records import decode_job
-from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.stores import _postgres_statements as sql
 from deferit.stores._postgres_batch import Batch
 from deferit.stores._postgres_lines import Lines, Listener, is_lost
@@ -52,7 +56,8 @@ class PostgresStore(Store):
     """Keeps jobs in a schema of a PostgreSQL database: ``postgresql://user:password@host/database?schema=deferit``.
 
     What else libpq knows may stand behind the question mark too, ``sslmode`` for example. The schema is made if it is
-    not there. What is committed is on the server's disk, unless somebody has set ``synchronous_commit`` or ``fsync`` off.
+    not there. What is committed is on the server's disk, unless somebody has set ``synchronous_commit`` or ``fsync``
+    off.
 
     A process has one connection to write, one to listen, and up to `READERS` to read.
 
@@ -80,8 +85,15 @@ class PostgresStore(Store):
             # Those connections are the parent's, and must not even be closed in this process.
             _ABANDONED.extend((self._writer, self._readers, self._listener))
             self._begin()
-        self._writer.open()
-        self._readers.open()
+        try:
+            self._writer.open()
+            self._readers.open()
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self) -> None:
         if self._listener is None:
             listener = Listener(self._server, self._number, self._cursors.forget)
             listener.start()
@@ -199,7 +211,7 @@ class PostgresStore(Store):
 _ABANDONED: list[object] = []
 
 
-class _Conflict(Exception):  # noqa: N818  nobody outside sees it
+class _Conflict(Exception):
     """A batch has met one of another process, and can be begun again."""
 
 
@@ -219,8 +231,8 @@ class _Cursors:
     """Knows what was visible when a cursor was given out.
 
     A number would not do: transactions become visible in another order than they are numbered, and who has read up to
-    one number would miss those before it that come late. So a cursor stands for a snapshot, the set of transactions that
-    were visible; what has changed since is what is visible now and was not then.
+    one number would miss those before it that come late. So a cursor stands for a snapshot, the set of transactions
+    that were visible; what has changed since is what is visible now and was not then.
     """
 
     def __init__(self) -> None:
