@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 import psycopg
@@ -58,7 +59,7 @@ from deferit.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from deferit._core.commands import Command
@@ -154,6 +155,11 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def until_longer(some: list[str]) -> None:
+    before = len(some)
+    until(lambda: len(some) > before + 50)
 
 
 def cursor_of(store: PostgresStore, since: int = -1) -> int:
@@ -318,9 +324,12 @@ def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
 def test_it_is_used_only_while_it_is_open(store: PostgresStore) -> None:
     store.close()
 
-    for use in (lambda: store.execute([]), lambda: store.read(Get("job_nobody")), store.version):
-        with pytest.raises(StoreUnavailable, match="it is not open"):
-            use()
+    with pytest.raises(StoreUnavailable, match="it is not open"):
+        store.execute([])
+    with pytest.raises(StoreUnavailable, match="it is not open"):
+        store.read(Get("job_nobody"))
+    with pytest.raises(StoreUnavailable, match="it is not open"):
+        store.version()
 
 
 # --- batches ---
@@ -342,7 +351,7 @@ def test_a_batch_costs_a_few_round_trips_whatever_its_size(wire: Wire, url: str)
     store = opened(through(wire, url))
     jobs = [a_job(number, owner=f"{number}") for number in range(200)]
     limits = Limits(max_queue=10_000, max_per_owner=10_000)
-    batches: list[list[Command]] = [
+    batches: list[Sequence[Command]] = [
         [Create(job, REQUEST, limits=limits) for job in jobs],
         [Claim("shop", NOON, LEASE, 200)],
         [Report(job.id, 1, NOON, 5, None) for job in jobs] + [Renew(((jobs[0].id, 1),), LEASE)],
@@ -363,7 +372,7 @@ def test_a_batch_costs_a_few_round_trips_whatever_its_size(wire: Wire, url: str)
 
 
 def test_what_has_a_nul_character_is_the_answer_of_its_command_alone(store: PostgresStore) -> None:
-    commands = [
+    commands: list[Command] = [
         Create(a_job(1, owner="a\0b"), REQUEST),
         Report("job_\ud800", 1, NOON, 5, None),
         Create(a_job(2), REQUEST),
@@ -380,10 +389,10 @@ def test_an_interrupted_batch_is_rolled_back(store: PostgresStore) -> None:
     job = running(store)
 
     class Interrupted(Report):
-        def apply(self, _: object) -> Job:
+        def apply(self, job: Job) -> Job:
             raise KeyboardInterrupt
 
-    batch = [Create(a_job(1), REQUEST), Claim("shop", NOON, LEASE, 9)]
+    batch: list[Command] = [Create(a_job(1), REQUEST), Claim("shop", NOON, LEASE, 9)]
     with pytest.raises(KeyboardInterrupt):
         store.execute([*batch, Interrupted(job.id, 1, NOON, 5, None)])
 
@@ -867,12 +876,10 @@ def test_what_is_answered_is_true_while_the_server_crashes(
     with ThreadPoolExecutor(2) as pool:
         workers = [pool.submit(create, store, 0), pool.submit(create, other, 10**6)]
         for how in (signal.SIGQUIT, signal.SIGINT, signal.SIGQUIT):
-            known = len(kept)
-            until(lambda known=known: len(kept) > known + 50)
+            until_longer(kept)
             server.stop(how)
             server.start()
-        known = len(kept)
-        until(lambda: len(kept) > known + 50)
+        until_longer(kept)
         is_over.set()
         for worker in workers:
             worker.result()
@@ -944,14 +951,14 @@ def test_no_statement_reads_a_whole_table(store: PostgresStore) -> None:
         and re.search(r"(FROM|UPDATE) (jobs|pieces|changes|durations)", str(text))
     }
 
-    def plan(connection: psycopg.Connection[Any], text: str) -> str:
+    def plan(text: str, connection: psycopg.Connection[Any]) -> str:
         numbers = itertools.count(1)
         numbered = re.sub("%b", lambda _: f"${next(numbers)}", text)
         rows = connection.pgconn.exec_(f"EXPLAIN (GENERIC_PLAN) {numbered}".encode())
         return "\n".join(str(rows.get_value(row, 0)) for row in range(rows.ntuples))
 
     for name, text in texts.items():
-        said = store._writer.use(lambda connection, text=text: plan(connection, text))
+        said = store._writer.use(partial(plan, text))
         assert "Scan" in said, name
         assert "Seq Scan" not in said, f"{name}\n{said}"
     assert len(texts) > 18
