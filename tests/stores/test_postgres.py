@@ -400,6 +400,39 @@ def test_an_interrupted_batch_is_rolled_back(store: PostgresStore) -> None:
     assert waiting(store, 1) == a_job(1)
 
 
+def test_a_process_that_stands_still_does_not_keep_others_from_its_jobs(
+    store: PostgresStore, other: PostgresStore, url: str
+) -> None:
+    job = running(store)
+    store._writer.use(set_idle_timeout)
+    pid = store._writer.use(lambda connection: connection.info.backend_pid)
+    tries = []
+
+    class Standing(Report):
+        def apply(self, job: Job) -> Job:
+            tries.append(job)
+            if len(tries) == 1:
+                until(lambda: not is_there(url, pid))
+                ask(other, Report(job.id, 1, NOON, 20, None))
+            return super().apply(job)
+
+    reported = ask(store, Standing(job.id, 1, NOON, 30, None))
+
+    assert [job.progress for job in tries] == [None, 20]
+    assert reported.progress == 30
+
+
+def set_idle_timeout(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
+
+
+def is_there(url: str, pid: int) -> bool:
+    """Whether the server has a session."""
+    with connected(url) as connection:
+        query = "SELECT FROM pg_stat_activity WHERE pid = %s"
+        return bool(connection.execute(query, (pid,)).fetchall())
+
+
 def test_a_body_of_64_megabytes_goes_in_and_out_in_pieces(store: PostgresStore) -> None:
     job = running(store)
     pieces = [bytes([number]) * 2**20 for number in range(64)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import psycopg
 
@@ -38,10 +38,11 @@ from deferit.stores._postgres_rows import Row, Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from psycopg import Cursor
+    from psycopg import Pipeline
 
     from deferit._core.commands import Change, Command
     from deferit._core.job import Job
+    from deferit.stores._postgres_facts import Reply
     from deferit.stores._postgres_server import Connection, Server
 
 INLINE = 8_192
@@ -62,8 +63,8 @@ class Batch:
     selections of `Claim`, `Sweep` and the like pass over what is locked.
     """
 
-    def __init__(self, connection: Connection, server: Server) -> None:
-        self._rows = Rows(connection)
+    def __init__(self, connection: Connection, pipeline: Pipeline, server: Server) -> None:
+        self._rows = Rows(connection, pipeline)
         self._lock = server.lock
         self._observed: dict[tuple[str, str], list[float]] = {}
 
@@ -207,7 +208,7 @@ class Batch:
         if due := early():
             self._make_ready(due)
             names, plain = self._look(command)
-        queues = [self._ready(command, name) for (name,) in names.fetchall() if name]
+        queues = [self._ready(command, name) for (name,) in names() if name]
         ready = [rows for rows in (plain(), *(queue() for queue in queues)) if rows]
         rooms = self._rooms([rows[0].job for rows in ready], command.limit)
         candidates = [
@@ -216,7 +217,7 @@ class Batch:
         jobs = in_order(candidates, command.limit)
         return [row for job in jobs if (row := self._rows.get(job.id))]
 
-    def _look(self, command: Claim | Dispatch) -> tuple[Cursor[Any], Callable[[], list[Row]]]:
+    def _look(self, command: Claim | Dispatch) -> tuple[Reply, Callable[[], list[Row]]]:
         """Ask for the names of the queues with ready jobs, and for those in the queue without a name."""
         plain = self._ready(command, "")
         return self._rows.send(sql.QUEUES, command.application, command.application), plain
@@ -247,7 +248,7 @@ class Batch:
             if job.slots is not None
         }
         counts = {
-            queue: running.fetchall()[0][0] if lock.fetchall()[0][0] else None
+            queue: running()[0][0] if lock()[0][0] else None
             for queue, (lock, running) in asked.items()
         }
         running = [counts.get(job.queue, 0) for job in heads]
@@ -317,7 +318,7 @@ class Batch:
         due = command.now, max(command.limit, 0)
         selections = [self._rows.select(statement, *due) for statement in (sql.LOST, sql.OVER)]
         before = prefix_at(command.now - ORPHANED)
-        orphans = self._rows.send(sql.ORPHANS, before, max(command.limit, 0)).fetchall()
+        orphans = self._rows.send(sql.ORPHANS, before, max(command.limit, 0))()
         lost, over = (selection() for selection in selections)
         jobs = [self._swept(row, command.now) for row in lost + over]
         self._rows.drop_pieces(job_id for (job_id,) in orphans)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deferit._core.job import Status
@@ -9,12 +10,13 @@ from deferit._core.rules import next_turn
 from deferit.stores import _postgres_statements as sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from psycopg import Cursor
+    from collections.abc import Iterable, Iterator
 
     from deferit._core.commands import Create
     from deferit._core.job import Job
+
+Reply: TypeAlias = Callable[[], list[Any]]
+"""Waits for the rows of a statement that was sent."""
 
 Lane: TypeAlias = tuple[str, str, str | None]
 """The application, queue and owner of jobs that take their turns one behind the other."""
@@ -34,7 +36,7 @@ class Facts:
     a lock keeps them from it (`make_sure`).
     """
 
-    def __init__(self, send: Callable[..., Cursor[Any]], flush: Callable[[], object]) -> None:
+    def __init__(self, send: Callable[..., Reply], flush: Callable[[], object]) -> None:
         self._send = send
         self._flush = flush
         self._heads: dict[tuple[str, str], int | None] = {}
@@ -59,8 +61,8 @@ class Facts:
         lanes = dict.fromkeys(map(lane_of, jobs))
         if not lanes:
             return _nothing
-        cursor = self._send(sql.LANES, *map(list, zip(*lanes, strict=True)))
-        return lambda: self._learn_lanes(cursor)
+        reply = self._send(sql.LANES, *map(list, zip(*lanes, strict=True)))
+        return lambda: self._learn_lanes(reply)
 
     def make_sure(self, creates: list[Create], lock: Callable[..., int]) -> None:
         """Keep others from counting what is close to a limit, until this batch is committed, and count again."""
@@ -115,8 +117,8 @@ class Facts:
         elif whose in self._counts:
             self._counts[whose] = count + by, most
 
-    def _learn_lanes(self, cursor: Cursor[Any]) -> None:
-        for application, queue, owner, head, last in cursor.fetchall():
+    def _learn_lanes(self, reply: Reply) -> None:
+        for application, queue, owner, head, last in reply():
             self._heads[application, queue] = head
             self._lasts[application, queue, owner] = last
 
@@ -130,11 +132,11 @@ class Facts:
         pairs = dict.fromkeys(whose)
         if not pairs:
             return _nothing
-        cursor = self._send(sql.COUNTS, most, most, *map(list, zip(*pairs, strict=True)))
-        return lambda: self._learn_counts(cursor, most)
+        reply = self._send(sql.COUNTS, most, most, *map(list, zip(*pairs, strict=True)))
+        return lambda: self._learn_counts(reply, most)
 
-    def _learn_counts(self, cursor: Cursor[Any], most: int) -> None:
-        for application, owner, count in cursor.fetchall():
+    def _learn_counts(self, reply: Reply, most: int) -> None:
+        for application, owner, count in reply():
             self._counts[application, owner] = count, most
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from deferit._core.rules import keeps
 from deferit._records import decode_job, encode
 from deferit.stores import _postgres_statements as sql
-from deferit.stores._postgres_facts import Facts
+from deferit.stores._postgres_facts import Facts, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import LiteralString
 
-    from psycopg import Cursor
+    from psycopg import Cursor, Pipeline
 
     from deferit._core.job import Job
     from deferit.stores._postgres_server import Connection
@@ -48,12 +48,14 @@ class Rows:
     for all of a kind. Statements are pipelined: only who fetches waits for the server.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, pipeline: Pipeline) -> None:
         self.changed: dict[str, None] = {}
         """The ids that `Changes` will tell."""
         self.has_written = False
         self.facts = Facts(self.send, self.flush)
         self._connection = connection
+        self._pipeline = pipeline
+        self._is_ahead = False
         self._rows: dict[str, Row] = {}
         self._keys: dict[str, Row] = {}
         self._dirty: dict[str, Row] = {}
@@ -63,9 +65,18 @@ class Rows:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def send(self, statement: LiteralString, *values: object) -> Cursor[Any]:
-        """Have a statement executed behind those before it, without waiting."""
-        return self._connection.execute(statement, values, binary=True)
+    def send(self, statement: LiteralString, *values: object) -> Reply:
+        """Have a statement executed behind those before it; what is returned waits for its rows."""
+        cursor = self._connection.execute(statement, values, binary=True)
+        self._is_ahead = True
+        return lambda: self._received(cursor)
+
+    def _received(self, cursor: Cursor[Any]) -> list[Any]:
+        # With a Sync, as only then the server knows that it waits for us, and not for ever (_postgres_server).
+        if self._is_ahead:
+            self._pipeline.sync()
+            self._is_ahead = False
+        return cursor.fetchall()
 
     def load(self, ids: Iterable[str], keys: Iterable[str]) -> Callable[[], list[Row]]:
         """Lock and read the rows with these ids or keys; the function waits for them.
@@ -76,21 +87,21 @@ class Rows:
         if not named:
             return list
         if keyed:
-            cursor = self.send(sql.NAMED_OR_KEYED, named, keyed)
+            reply = self.send(sql.NAMED_OR_KEYED, named, keyed)
         else:
-            cursor = self.send(sql.NAMED, named)
-        return lambda: self._known(cursor)
+            reply = self.send(sql.NAMED, named)
+        return lambda: self._known(reply)
 
     def select(self, statement: LiteralString, *values: object) -> Callable[[], list[Row]]:
         """Write what has changed, then lock and read rows that nobody else has locked; the function waits for them."""
         self.flush()
-        cursor = self.send(statement, *values)
-        return lambda: self._known(cursor)
+        reply = self.send(statement, *values)
+        return lambda: self._known(reply)
 
     def fetch(self, statement: LiteralString, *values: object) -> list[Any]:
         """Write what has changed, and return what a statement selects then."""
         self.flush()
-        return self.send(statement, *values).fetchall()
+        return self.send(statement, *values)()
 
     def get(self, job_id: str) -> Row | None:
         """Return the row of a job that was loaded, selected or created."""
@@ -101,8 +112,8 @@ class Rows:
         row = self._keys.get(key or "")
         return row if row and row.key else None
 
-    def _known(self, cursor: Cursor[Any]) -> list[Row]:
-        return [self._remember(*values) for values in cursor.fetchall()]
+    def _known(self, reply: Reply) -> list[Row]:
+        return [self._remember(*values) for values in reply()]
 
     def _remember(self, job_id: str, record: bytes, *columns: Any) -> Row:
         """Return the row of a job; what the batch has made of it counts more than what is read again."""

@@ -49,7 +49,11 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
         # Bodies are often compressed already, and are to be read fast.
         "ALTER TABLE jobs ALTER COLUMN request SET STORAGE EXTERNAL, ALTER COLUMN body SET STORAGE EXTERNAL",
         "CREATE INDEX ready ON jobs (application, queue, turn, id) WHERE turn IS NOT NULL",
-        "CREATE INDEX lanes ON jobs (application, queue, owner, turn) WHERE turn IS NOT NULL",
+        # Nobody is an owner too; and NULL cannot be looked up beside the names in one expression.
+        """
+        CREATE INDEX lanes ON jobs (application, queue, coalesce('=' || owner, ''), turn)
+        WHERE turn IS NOT NULL
+        """,
         """
         CREATE INDEX early ON jobs (application, wake_at, id)
         WHERE status = 'accepted' AND turn IS NULL
@@ -65,7 +69,7 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
         WHERE owner IS NOT NULL AND status IN ('accepted', 'running')
         """,
         "CREATE INDEX callbacks ON jobs (application, callback_at, id) WHERE callback_at IS NOT NULL",
-        "CREATE INDEX listed ON jobs (application, owner, id)",
+        "CREATE INDEX listed ON jobs (application, owner, id) WHERE owner IS NOT NULL",
         "CREATE UNIQUE INDEX keyed ON jobs (key) WHERE key IS NOT NULL",
         """
         CREATE TABLE pieces (

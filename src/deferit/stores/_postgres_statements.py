@@ -21,15 +21,11 @@ LANES = """
             SELECT min(turn) FROM jobs
             WHERE turn IS NOT NULL AND application = lane.application AND queue = lane.queue
         ),
-        CASE WHEN owner IS NULL THEN (
+        (
             SELECT max(turn) FROM jobs
             WHERE turn IS NOT NULL AND application = lane.application AND queue = lane.queue
-                AND owner IS NULL
-        ) ELSE (
-            SELECT max(turn) FROM jobs
-            WHERE turn IS NOT NULL AND application = lane.application AND queue = lane.queue
-                AND owner = lane.owner
-        ) END
+                AND coalesce('=' || owner, '') = coalesce('=' || lane.owner, '')
+        )
     FROM unnest(%b::text[], %b::text[], %b::text[]) AS lane (application, queue, owner)
 """
 # With an owner, how many jobs of it are not finished; without one, how many of the application wait.

@@ -118,19 +118,21 @@ class PostgresStore(Store):
         )
 
     def _transact(self, connection: Connection, batch: Sequence[Command]) -> list[object]:
-        work = Batch(connection, self._server)
         session, number = self._session(connection), next(self._batches)
         answers: list[object] = []
+        changed: list[str] = []
         is_committing = False
         try:
-            with connection.pipeline():
+            with connection.pipeline() as pipeline:
+                work = Batch(connection, pipeline, self._server)
                 connection.execute(sql.BEGIN)
                 answers = work.execute(batch)
+                changed = work.changed
                 if work.has_written:
-                    row = (self._number, number, work.changed)
+                    row = (self._number, number, changed)
                     connection.execute(sql.CHANGED, row, binary=True)
                 is_committing = work.has_written
-                self._commit(connection, told=bool(work.changed))
+                self._commit(connection, told=bool(changed))
         except BaseException as exc:
             in_doubt = is_committing and isinstance(exc, psycopg.Error) and is_lost(connection, exc)
             if not (in_doubt and self._is_kept(session, number)):
@@ -138,7 +140,7 @@ class PostgresStore(Store):
                 if isinstance(exc, _CONFLICTS):
                     raise _Conflict from exc
                 raise
-        if work.changed and self._listener:
+        if changed and self._listener:
             self._listener.note()
         return answers
 
