@@ -91,7 +91,9 @@ def packages_of_extras() -> list[str]:
 def modules_for_everybody() -> list[str]:
     """Return the names of all modules but those that exist for somebody else's package."""
     folder = ROOT / "src/deferit"
-    for_others = re.compile(r"(_poster|cli|frameworks|testing|stores\._?postgres)\b|stores\._postgres_")
+    for_others = re.compile(
+        r"(_poster|cli|frameworks|testing|stores\._?postgres)\b|stores\._postgres_"
+    )
     names = [
         ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix("__init__")
         for path in sorted(folder.rglob("*.py"))
