@@ -280,7 +280,7 @@ def _refresh(shown: Page) -> Any:
 
 @given(message=st.text() | st.just(HOSTILE), text=st.text() | st.just(HOSTILE))
 def test_whatever_a_handler_says_is_text(message: str, text: str) -> None:
-    job = replace(succeeded(a_result(200, (("Content-Type", HOSTILE),))), message=message)
+    job = succeeded(a_result(200, (("Content-Type", HOSTILE),))).but(message=message)
     shown = rendered(running().but(message=HOSTILE + message)), rendered(job, text=text)
 
     for content in shown:
