@@ -338,11 +338,11 @@ def test_what_is_claimed_while_it_closes_is_given_back_too(kit: Kit) -> None:
     create = kit.create(repeatable=True)
     kit.engine._ledger.execute(create)
     with store.held():
-        kit.engine._worker.recheck([])
+        kit.engine._claims.recheck()
         kit.engine._keeper.wake()
-        eventually(lambda: store.executed(Claim) and kit.engine._worker._slots._free == 0)
+        eventually(lambda: store.executed(Claim) and kit.engine._worker.slots._free == 0)
         closer.start()
-        eventually(lambda: kit.engine._worker._is_closing)
+        eventually(lambda: kit.engine._worker.is_closing)
     closer.join(PATIENCE)
 
     assert status_of(kit, create.job) is Status.ACCEPTED
