@@ -160,6 +160,7 @@ def _turns(job: Job, known: Known, ahead: Ahead) -> Span:
     """Return how long it takes until it is the turn of a job that waits.
 
     While jobs wait, all that can run do; each that ends lets one begin. The first of them has run for a while already.
+    In doubt are the times that those in front take, and the mean by which all of them are guessed.
     """
     pace = known.queue or known.route
     if pace is None or not (ahead.jobs or ahead.running):
@@ -168,7 +169,8 @@ def _turns(job: Job, known: Known, ahead: Ahead) -> Span:
     at_once = min(at_once, job.slots or at_once)
     first = min(1.0, (1 + (pace.deviation / pace.mean) ** 2) / 2)
     median = (ahead.jobs + first) * pace.mean / at_once
-    doubt = NINE_OF_TEN * pace.deviation * math.sqrt(ahead.jobs + 1) / at_once
+    turns = ahead.jobs + 1
+    doubt = NINE_OF_TEN * pace.deviation * math.sqrt(turns + turns**2 / pace.size) / at_once
     return Span(median, median + doubt, max(0.0, median - doubt))
 
 

@@ -54,6 +54,8 @@ class Pace:
 
     mean: float
     deviation: float
+    size: float
+    """How many jobs were seen, the older ones counted in part."""
     points: tuple[float, ...]
     """Equally likely seconds, ascending."""
     stairs: tuple[float, ...]
@@ -95,7 +97,7 @@ def pace(seconds: Sequence[float]) -> Pace | None:
     quantile = _quantiles(seen, total, size)
     points = tuple(quantile((at + 0.5) / POINTS) for at in range(POINTS))
     stairs, spans = _staircase(quantile, size)
-    return Pace(mean, math.sqrt(variance), points, stairs, spans)
+    return Pace(mean, math.sqrt(variance), size, points, stairs, spans)
 
 
 def _weight(age: int) -> float:
