@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -33,8 +35,7 @@ POINTS = 20
 """Quantiles that stand for all that was seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """Seconds that a job takes from its start: as likely as not at most ``median``, nine times of ten ``latest``."""
 
     median: float
