@@ -14,9 +14,9 @@ from deferit._core.commands import Observe
 from deferit._durations import ALL
 
 if TYPE_CHECKING:
+    from tests.contract.clients import Answer
     from tests.contract.conftest import Build
     from tests.contract.support import Site
-    from tests.web.clients import Answer
 
 
 def seconds_left(answer: Answer, member: str = "estimatedCompletion") -> float:
