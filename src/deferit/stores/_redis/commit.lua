@@ -1,54 +1,55 @@
 -- Writes a batch: all of it if everything is still as it was read, else nothing.
 --
 -- KEYS: 1 identity, 2 mark of the writer, 3 cursor, 4 changes; then those that checks and commands name by number.
--- ARGV: 1 identity, 2 mark, 3 ids of changed jobs, 4 how many changes are kept, 5 number of checks;
---       then checks (kind, expected, count, numbers of keys) and commands (name, number of key, count, arguments).
--- Answer: {'replaced'}, {'moved', number of key} or {'kept', cursor}.
+-- ARGV: 1 the batch, packed: {identity, mark, ids of changed jobs, how many changes are kept, checks, commands},
+--       with checks {kind, expected, numbers of keys} and commands {name, number of key, arguments};
+--       then the records and bodies that arguments name by number.
+-- Answer: {'replaced'}, {'moved'} or {'kept', cursor}.
 
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+local identity, mark, changed, kept, checks, commands = unpack(cmsgpack.unpack(ARGV[1]))
+
+if redis.call('GET', KEYS[1]) ~= identity then
   return {'replaced'}
 end
 
 -- The connection was lost after this batch was written, and before its writer knew.
-if redis.call('GET', KEYS[2]) == ARGV[2] then
+if redis.call('GET', KEYS[2]) == mark then
   return {'kept', tonumber(redis.call('GET', KEYS[3]) or 0)}
 end
 
-local function holds(kind, expected, keys)
+local function holds(kind, expected, numbers)
   if kind == 'row' then
-    return (redis.call('HGET', keys[1], 'v') or '') == expected
+    return (redis.call('HGET', KEYS[numbers[1]], 'v') or '') == expected
   elseif kind == 'text' then
-    return (redis.call('GET', keys[1]) or '') == expected
+    return (redis.call('GET', KEYS[numbers[1]]) or '') == expected
   end
   local count = 0
-  for _, key in ipairs(keys) do
-    count = count + redis.call('ZCARD', key)
+  for _, number in ipairs(numbers) do
+    count = count + redis.call('ZCARD', KEYS[number])
   end
-  return count <= tonumber(expected)
+  return count <= expected
 end
 
-local at = 6
-for _ = 1, tonumber(ARGV[5]) do
-  local keys = {}
-  for i = 1, tonumber(ARGV[at + 2]) do
-    keys[i] = KEYS[tonumber(ARGV[at + 2 + i])]
+for _, check in ipairs(checks) do
+  if not holds(unpack(check)) then
+    return {'moved'}
   end
-  if not holds(ARGV[at], ARGV[at + 1], keys) then
-    return {'moved', tonumber(ARGV[at + 3])}
-  end
-  at = at + 3 + #keys
 end
 
-while at <= #ARGV do
-  local last = at + 2 + tonumber(ARGV[at + 2])
-  redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last))
-  at = last + 1
+for _, command in ipairs(commands) do
+  local name, number, arguments = unpack(command)
+  for i, argument in ipairs(arguments) do
+    if type(argument) == 'number' then
+      arguments[i] = ARGV[argument]
+    end
+  end
+  redis.call(name, KEYS[number], unpack(arguments))
 end
 
-redis.call('SET', KEYS[2], ARGV[2], 'EX', 86400)
-if ARGV[3] == '' then
+redis.call('SET', KEYS[2], mark, 'EX', 86400)
+if changed == '' then
   return {'kept', tonumber(redis.call('GET', KEYS[3]) or 0)}
 end
 local cursor = redis.call('INCR', KEYS[3])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], cursor .. '-0', 'ids', ARGV[3])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', kept, cursor .. '-0', 'ids', changed)
 return {'kept', cursor}

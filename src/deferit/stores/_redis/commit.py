@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from deferit._core.rules import REMEMBERED
+from deferit._records import encode
 from deferit.stores._redis.rows import quoted
 
 if TYPE_CHECKING:
@@ -16,58 +17,55 @@ if TYPE_CHECKING:
 KEPT_CHANGES = 10_000
 """Batches that `Changes` can look back on."""
 
-Argument: TypeAlias = str | int | float | bytes
+FIRST_KEY = 5
+"""The number of the first key behind those that every batch has; Lua counts from 1."""
+
+FIRST_DATA = 2
+"""The number of the first argument behind the packed one."""
+
+Value: TypeAlias = str | bytes
 
 
 class Commit:
     """The keys and arguments of the script; the mark is this batch's own."""
 
     def __init__(self, desk: Desk, mark: str) -> None:
-        self.mark = mark
+        self._mark = mark
         self._names = desk.names
         self._keys: dict[str, int] = {}
-        self._checks: list[Argument] = []
-        self._count = 0
-        self._commands: list[Argument] = []
+        self._data: list[bytes] = []
+        self._checks: list[tuple[str, str | int, list[int]]] = []
+        self._commands: list[tuple[str, int, list[str | int]]] = []
         self._changed = " ".join(desk.changed)
         self._check(desk)
         self._write(desk)
-
-    @property
-    def is_empty(self) -> bool:
+        self.is_empty = not (self._commands or desk.relied_on or desk.facts.assumed)
         """Whether there is nothing to write, nor to make sure of."""
-        return not self._commands and not self._is_relied_on
 
     def keys(self, *first: str) -> list[str]:
-        """Return the keys, some others first."""
+        """Return the keys, the ones that every batch has first."""
         return [*first, *self._keys]
 
-    def arguments(self, identity: str) -> list[Argument]:
+    def arguments(self, identity: str) -> list[bytes]:
         """Return the arguments."""
-        head: list[Argument] = [identity, self.mark, self._changed, KEPT_CHANGES, self._count]
-        return [*head, *self._checks, *self._commands]
-
-    def moved(self, number: int) -> str:
-        """Return the key that a check speaks of."""
-        return list(self._keys)[number - FIRST]
+        head = [identity, self._mark, self._changed, KEPT_CHANGES]
+        return [encode([*head, self._checks, self._commands]), *self._data]
 
     # --- checks ------------------------------------------------------------------------------------------------------
 
     def _check(self, desk: Desk) -> None:
-        relied_on, rows = desk.relied_on | desk.facts.assumed, desk.facts.rows
-        self._is_relied_on = bool(relied_on)
-        for job_id in relied_on | desk.rows.keys():
+        rows = desk.facts.rows
+        for job_id in desk.relied_on | desk.facts.assumed | desk.rows.keys():
             before = rows.get(job_id)
-            self._is("row", before.mark if before else b"", desk.names.row(job_id))
+            self._is("row", before.mark if before else "", desk.names.row(job_id))
         for key, finds in desk.facts.keys.items():
             if key in desk.keys:  # else its job's row says that it has it
                 self._is("text", finds or "", desk.names.of("key", key))
         for keys, room in desk.rooms.items():
             self._is("room", room, *keys)
 
-    def _is(self, kind: str, expected: Argument, *keys: str) -> None:
-        self._count += 1
-        self._checks += [kind, expected, len(keys), *map(self._number, keys)]
+    def _is(self, kind: str, expected: str | int, *keys: str) -> None:
+        self._checks.append((kind, expected, [self._number(key) for key in keys]))
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -84,7 +82,7 @@ class Commit:
         for (application, route), seconds in desk.durations.items():
             history = names.of("history", application, route)
             self._do_some("RPUSH", history, [repr(second) for second in seconds])
-            self._do("LTRIM", history, [-REMEMBERED, -1])
+            self._do("LTRIM", history, [str(-REMEMBERED), "-1"])
         for job_id, drop in desk.drops.items():
             self._do("HSET", names.trash, [job_id, drop.text])
         self._do_some("ZREM", names.bodies, [i for i, there in desk.bodies.items() if not there])
@@ -101,38 +99,41 @@ class Commit:
         gone |= {name for name, data in inline.items() if data is None}
         self._do_some("HDEL", key, sorted(gone))
         fields |= {name: data for name, data in inline.items() if data is not None}
-        self._do("HSET", key, ["v", self.mark, *_flat(fields.items())])
+        self._do("HSET", key, ["v", self._mark, *_flat(fields.items())])
 
     def _write_moves(self, key: str, moves: dict[str, float | None]) -> None:
         here = [(repr(score), job_id) for job_id, score in moves.items() if score is not None]
         self._do_some("ZREM", key, [job_id for job_id, score in moves.items() if score is None])
         self._do_some("ZADD", key, _flat(here))
 
-    def _do_some(self, name: str, key: str, arguments: Sequence[Argument]) -> None:
+    def _do_some(self, name: str, key: str, arguments: Sequence[Value]) -> None:
         if arguments:
             self._do(name, key, arguments)
 
-    def _do(self, name: str, key: str, arguments: Sequence[Argument]) -> None:
-        self._commands += [name, self._number(key), len(arguments), *arguments]
+    def _do(self, name: str, key: str, arguments: Sequence[Value]) -> None:
+        self._commands.append((name, self._number(key), [self._packed(a) for a in arguments]))
+
+    def _packed(self, argument: Value) -> str | int:
+        """Return a text as it is, and of bytes, which Lua cannot unpack, the number."""
+        if isinstance(argument, str):
+            return argument
+        self._data.append(argument)
+        return len(self._data) - 1 + FIRST_DATA
 
     def _number(self, key: str) -> int:
-        return self._keys.setdefault(key, len(self._keys) + FIRST)
+        return self._keys.setdefault(key, len(self._keys) + FIRST_KEY)
 
 
-FIRST = 5
-"""The number of the first key behind those that every batch has; Lua counts from 1."""
-
-
-def _fields(row: Row) -> dict[str, Argument]:
-    fields: dict[str, Argument] = {"r": row.record, "w": repr(row.wake_at)}
+def _fields(row: Row) -> dict[str, Value]:
+    fields: dict[str, Value] = {"r": row.record, "w": repr(row.wake_at)}
     if row.turn is not None:
-        fields["t"] = row.turn
+        fields["t"] = str(row.turn)
     if row.key is not None:
         fields["k"] = row.key
     if row.has_pieces:
-        fields["p"] = 1
+        fields["p"] = "1"
     return fields
 
 
-def _flat(pairs: Iterable[tuple[Argument, Argument]]) -> list[Argument]:
+def _flat(pairs: Iterable[tuple[Value, Value]]) -> list[Value]:
     return [part for pair in pairs for part in pair]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from deferit._core.commands import MOST_READY
 from deferit.stores._redis.rows import FIELDS, LONG_REQUEST, REQUEST, drop_from, row_from
-from deferit.stores._redis.scripts import SELECT
+from deferit.stores._redis.scripts import ROWS, SELECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,7 +82,7 @@ class Facts:
 
     def __init__(self, names: Names) -> None:
         self.names = names
-        self.rows: Told[Row | None] = Told(self.ask_row)
+        self.rows: Told[Row | None] = Told(self.ask_rows)
         self.requests: Told[bytes] = Told(self.ask_request)
         self.keys: Told[str | None] = Told(self.ask_key)
         """Which job each key finds."""
@@ -114,10 +114,14 @@ class Facts:
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    def ask_row(self, job_id: str) -> Question:
-        """Ask for a row."""
-        command = ("HMGET", self.names.row(job_id), *FIELDS)
-        return Question(command, lambda reply: self.rows.update({job_id: row_from(reply)}))
+    def ask_rows(self, *job_ids: str) -> Question:
+        """Ask for rows."""
+        keys = map(self.names.row, job_ids)
+
+        def tell(reply: Any) -> None:
+            self.rows.update(zip(job_ids, map(row_from, reply), strict=True))
+
+        return Question(("EVAL", ROWS.text, len(job_ids), *keys, *FIELDS), tell)
 
     def ask_request(self, job_id: str) -> Question:
         """Ask for a captured request, where it lies."""

@@ -45,6 +45,8 @@ class Needs:
         """Without ``careful``, take it for granted that the ids of new jobs are new."""
         self._batch = batch
         self._facts = facts
+        self._rows: dict[str, None] = {}
+        self._bodies: dict[str, None] = {}
         self._limits: Counter[str] = Counter()
         for command in batch:
             if isinstance(command, Claim | Dispatch):
@@ -53,23 +55,26 @@ class Needs:
             facts.assume_new(self._new_ids())
 
     def _new_ids(self) -> set[str]:
+        """Return the ids of new jobs of which nothing is written that could belong to another."""
         creates = [command for command in self._batch if isinstance(command, Create)]
-        short = {command.job.id for command in creates if len(command.request) <= INLINE}
-        others = {getattr(command, "job_id", None) for command in self._batch}
-        return short - others if len(short) == len(creates) else set()
+        ids = {command.job.id for command in creates}
+        ids -= {command.job.id for command in creates if len(command.request) > INLINE}
+        return ids - {getattr(command, "job_id", None) for command in self._batch}
 
     def questions(self) -> list[Question]:
         """Return what is to be asked next; nothing, if the batch can be gone through."""
+        self._rows.clear()
+        self._bodies.clear()
         asked: dict[tuple[object, ...], Question] = {}
         for command in self._batch:
             with suppress(UnicodeError):  # it will be the answer to this command
                 asked.update((question.command, question) for question in self._of(command))
-        new = [c.job.id for c in self._batch if isinstance(c, Create)]
-        unknown = [job_id for job_id in dict.fromkeys(new) if job_id not in self._facts.bodies]
-        if unknown:
-            question = self._facts.ask_bodies(*unknown)
-            asked[question.command] = question
-        return list(asked.values())
+        questions = list(asked.values())
+        if self._rows:
+            questions.append(self._facts.ask_rows(*self._rows))
+        if self._bodies:
+            questions.append(self._facts.ask_bodies(*self._bodies))
+        return questions
 
     def _of(self, command: Command) -> Iterator[Question]:
         match command:
@@ -80,14 +85,14 @@ class Needs:
             case Claim() | Dispatch():
                 yield from self._of_claim(command)
             case Renew():
-                yield from self._rows(job_id for job_id, _ in command.leases)
+                self._need_rows(job_id for job_id, _ in command.leases)
             case Sweep():
                 yield from self._of_sweep(command)
             case ClaimCallbacks():
                 due = self._facts.names.of("callbacks", command.application)
                 yield from self._due(due, command.limit, command.now)
             case Append() | Purge() | SettleCallback() | Report() | Finish() | Release() | Cancel():
-                yield from self._rows([command.job_id])
+                self._need_rows([command.job_id])
             case Observe():
                 return
             case _:
@@ -95,11 +100,13 @@ class Needs:
 
     def _of_create(self, command: Create) -> Iterator[Question]:
         facts, job = self._facts, command.job
-        yield from self._rows([job.id])
+        self._need_rows([job.id])
+        if job.id not in facts.bodies:
+            self._bodies[job.id] = None
         if job.key and job.key not in facts.keys:
             yield facts.ask_key(job.key)
         elif job.key and (found := facts.keys[job.key]):
-            yield from self._rows([found])
+            self._need_rows([found])
         if command.is_ready:
             yield from self._of_turn(job)
         if command.limits:
@@ -142,7 +149,7 @@ class Needs:
     def _of_named(self, job_id: str) -> Iterator[Question]:
         facts = self._facts
         is_first = job_id not in facts.rows
-        yield from self._rows([job_id])
+        self._need_rows([job_id])
         if job_id not in facts.requests and (is_first or facts.rows[job_id]):
             yield facts.ask_request(job_id)
 
@@ -161,7 +168,7 @@ class Needs:
         if span is None:
             yield self._facts.ask_first(key, max(limit, 0) + len(self._batch), now)
         else:
-            yield from self._rows(job_id for _, job_id in span.entries)
+            self._need_rows(job_id for _, job_id in span.entries)
 
-    def _rows(self, job_ids: Iterable[str]) -> Iterator[Question]:
-        return (self._facts.ask_row(i) for i in job_ids if i not in self._facts.rows)
+    def _need_rows(self, job_ids: Iterable[str]) -> None:
+        self._rows.update((job_id, None) for job_id in job_ids if job_id not in self._facts.rows)

@@ -38,7 +38,7 @@ class Row:
     turn: int | None = None
     key: str | None = None
     has_pieces: bool = False
-    mark: bytes = b""
+    mark: str = ""
     """Of the batch that wrote it; no other has the same."""
 
     def moved(self, wake_at: float, turn: int | None = None) -> Row:
@@ -63,7 +63,7 @@ def row_from(fields: Sequence[bytes | None]) -> Row | None:
         None if turn is None else int(turn),
         None if key is None else key.decode(),
         has_pieces is not None,
-        mark,
+        mark.decode(),
     )
 
 

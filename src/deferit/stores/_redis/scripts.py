@@ -15,5 +15,6 @@ class Script:
 
 
 COMMIT = Script("commit")
+ROWS = Script("rows")
 SELECT = Script("select")
 DROP = Script("drop")
