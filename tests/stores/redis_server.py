@@ -45,8 +45,9 @@ def free_port() -> int:
 class RedisServer:
     """A server with a folder and a port of its own."""
 
-    def __init__(self, *options: str, port: int = 0) -> None:
+    def __init__(self, *options: str, port: int = 0, password: str | None = None) -> None:
         need_redis()
+        self._password = password
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self.port = port or free_port()
         self.socket = self.folder / "socket"
@@ -82,7 +83,7 @@ class RedisServer:
             time.sleep(0.01)
 
     def client(self) -> Redis:
-        return Redis(unix_socket_path=str(self.socket))
+        return Redis(unix_socket_path=str(self.socket), password=self._password)
 
     def ask(self, *command: Any) -> Any:
         with self.client() as client:

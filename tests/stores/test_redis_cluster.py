@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tests.stores.redis_server import RedisCluster
 
 from deferit.stores import store_from_url
 from deferit.testing import StoreComparison, StoreContract
-from tests.stores.redis_server import RedisCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,4 @@ class ClusterComparison(StoreComparison):
 
 
 TestClusterComparison = pytest.mark.usefixtures("cluster")(ClusterComparison.TestCase)
-TestClusterComparison.settings = settings(
-    max_examples=10, stateful_step_count=30, deadline=None
-)
+TestClusterComparison.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)

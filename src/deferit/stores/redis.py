@@ -105,10 +105,10 @@ class Session:
         self._identity: str | None = None
         try:
             self._identity = self._identify()
+            self.listener.start()
         except BaseException:
             connected.close()
             raise
-        self.listener.start()
 
     def close(self) -> None:
         """Let go of the connections, and of the thread."""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from deferit.stores._redis.desk import Desk
     from deferit.stores._redis.rows import Row
 
-KEPT_CHANGES = 10_000
-"""Batches that `Changes` can look back on."""
+KEPT_CHANGES = 4_000
+"""Batches that `Changes` can look back on, at the least; they take up memory."""
 
 FIRST_KEY = 5
 """The number of the first key behind those that every batch has; Lua counts from 1."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deferit.exceptions import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deferit.stores._redis.rows import Names
     from deferit.stores._redis.server import Connected, Line
 
@@ -37,13 +40,19 @@ class Listener:
         self._thread = threading.Thread(target=self._work, name="deferit-redis", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Look for the first time, then start the thread.
+
+        Raises:
+            StoreUnavailable: the server says nothing.
+        """
+        self._look(self._connected.ask)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, which waits for its server to say something."""
+        """End the thread, which waits for its server to say something; not for one that is gone."""
         self._closed.set()
-        while self._thread.is_alive():
+        deadline = time.monotonic() + 2 * LOOK
+        while self._thread.is_alive() and time.monotonic() < deadline:
             self._unblock()
             self._thread.join(0.02)
 
@@ -79,13 +88,14 @@ class Listener:
             )
         self._connection_id = None
 
-    def _look(self, line: Line) -> None:
-        cursor = int(line("GET", self._names.cursor) or 0)
+    def _look(self, ask: Callable[..., Any]) -> None:
+        before = self._cursor
+        cursor = int(ask("GET", self._names.cursor) or 0)
         with self._lock:
-            if cursor < self._cursor:
-                # Own changes are noted after they were written, so may have been heard of before: not the other way.
+            if cursor < before:  # other data are in its place
                 self._generation += 1
-            self._cursor = cursor
+                self._cursor = cursor
+            self._cursor = max(self._cursor, cursor)
             self._is_listening = True
 
     def _unblock(self) -> None:

@@ -268,7 +268,7 @@ def reason(exc: Exception) -> str:
         if isinstance(exc, kind):
             return f"{advice} (Redis: {text})"
     for word, advice in _ADVICE_BY_WORD.items():
-        if text.startswith(word):
+        if word in text:
             return f"{advice} (Redis: {text})"
     return text
 
@@ -277,13 +277,13 @@ def reason(exc: Exception) -> str:
 _ADVICE: dict[type[Exception], str] = {
     errors.AuthenticationError: "the server does not accept this user and password",
     errors.BusyLoadingError: "the server is still reading its data",
-    errors.OutOfMemoryError: "the server's memory is full; raise maxmemory, or shorten the option retention",
-    errors.ReadOnlyError: "this server is a replica; name the primary",
-    errors.NoPermissionError: "this user may not do what the store needs; allow it all commands on ~{prefix*",
     errors.ClusterDownError: "the cluster is not complete",
 }
+# What a script meets has no type of its own.
 _ADVICE_BY_WORD = {
+    "OOM ": "the server's memory is full; raise maxmemory, or shorten the option retention",
+    "READONLY": "this server is a replica; name the primary",
     "MISCONF": "the server cannot write to its disk",
     "NOREPLICAS": "too few replicas are connected (min-replicas-to-write)",
-    "NOAUTH": "the server wants a password; write it into the URL",
+    "NOPERM": "this user may not do all that the store does",
 }
