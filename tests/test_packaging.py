@@ -91,13 +91,12 @@ def packages_of_extras() -> list[str]:
 def modules_for_everybody() -> list[str]:
     """Return the names of all modules but those that exist for somebody else's package."""
     folder = ROOT / "src/deferit"
-    for_others = {"_poster", "cli", "frameworks", "testing"}
+    for_others = {"_poster", "cli", "frameworks", "stores/_redis", "stores/redis", "testing"}
+    paths = [path.relative_to(folder).with_suffix("") for path in sorted(folder.rglob("*.py"))]
     return [
-        ".".join(("deferit", *path.relative_to(folder).with_suffix("").parts)).removesuffix(
-            ".__init__"
-        )
-        for path in sorted(folder.rglob("*.py"))
-        if path.relative_to(folder).parts[0].removesuffix(".py") not in for_others
+        ".".join(("deferit", *path.parts)).removesuffix(".__init__")
+        for path in paths
+        if for_others.isdisjoint(str(part) for part in (path, *path.parents))
     ]
 
 

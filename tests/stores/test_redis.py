@@ -23,17 +23,19 @@ from deferit._core.commands import (
     Claim,
     Claimed,
     Create,
+    Dispatch,
     Finish,
     Limits,
     Release,
+    Renew,
     Report,
     Sweep,
 )
 from deferit._core.idempotency import Identity
-from deferit._core.job import Failure, Job
-from deferit._core.queries import Changed, Changes, Get, List, Load
+from deferit._core.job import Failure, Job, Status
+from deferit._core.queries import Changed, Changes, Due, Get, List, Load
 from deferit.exceptions import LeaseLost, OptionError, StoreUnavailable
-from deferit.stores import store_from_url
+from deferit.stores import redis, store_from_url
 from deferit.stores._redis.pieces import PieceWriter
 from deferit.stores.redis import RedisStore
 from deferit.testing import (
@@ -67,7 +69,7 @@ PREAMBLE = """
 import os, sys
 from itertools import count
 from deferit._core.commands import *
-from deferit.stores import store_from_url
+from deferit.stores import redis, store_from_url
 from deferit.testing import *
 
 store = store_from_url(sys.argv[1])
@@ -129,15 +131,6 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it has not come about"
         time.sleep(0.001)
-
-
-def available(store: Store) -> bool:
-    try:
-        store.execute([])
-        store.read(Changes(-1))
-    except StoreUnavailable:
-        return False
-    return True
 
 
 def process(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -210,7 +203,7 @@ def test_without_the_extra_the_store_says_which_it_needs() -> None:
     script = """
 import sys
 sys.modules["redis"] = None
-from deferit.stores import store_from_url
+from deferit.stores import redis, store_from_url
 store_from_url("redis://localhost")
 """
     command = [sys.executable, "-c", script]
@@ -299,6 +292,24 @@ def test_a_wrong_password_is_said_to_be_wrong(start: Start) -> None:
     for login in (":wrong@", ""):
         with pytest.raises(StoreUnavailable, match="does not accept"):
             RedisStore(f"redis://{login}127.0.0.1:{server.port}").open()
+
+
+def test_a_user_that_may_not_ask_about_the_server_may_use_it(
+    own: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = ("on", ">secret", "~{deferit*", "+@all", "-info", "-config")
+    own.ask("ACL", "SETUSER", "shop", *rules)
+
+    store = opened(f"redis://shop:secret@127.0.0.1:{own.port}")
+
+    assert waiting(store) == a_job()
+    assert caplog.records == []
+    store.close()
+
+
+def test_a_server_that_is_too_old_is_refused(store: RedisStore) -> None:
+    with pytest.raises(StoreUnavailable, match=r"6\.2 or newer is needed, this is 6\.0\.16"):
+        store._server._check({"redis_version": "6.0.16"}, None)
 
 
 def test_what_a_newer_deferit_has_made_is_left_alone(
@@ -517,6 +528,71 @@ def test_no_more_jobs_of_a_queue_run_than_it_has_slots(store: RedisStore) -> Non
         claims = [pool.submit(claim) for _ in range(4)]
 
         assert sum(taken.result() for taken in claims) == 3
+
+
+def test_a_job_that_was_handed_over_waits_for_its_turn_if_its_queue_has_no_room(
+    store: RedisStore,
+) -> None:
+    job = waiting(store, 1, queue="one", slots=1)
+    ask(store, Dispatch("shop", NOON, NOON + 60, 1))
+    running(store, 2, queue="one", slots=1)
+
+    assert ask(store, Claim("shop", NOON, LEASE, 1, job.id)) == ()
+
+    assert store.read(Due("shop", NOON)) is True
+
+
+def before_it_writes(
+    store: RedisStore, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let something happen between what a batch reads and what it writes, at each try."""
+    session = store._session
+    assert session is not None
+    go_through = session._go_through
+
+    def late(*args: Any, **options: Any) -> Any:
+        gone_through = go_through(*args, **options)
+        act()
+        return gone_through
+
+    monkeypatch.setattr(session, "_go_through", late)
+
+
+def test_a_batch_that_others_are_always_ahead_of_is_given_up(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, other = running(store), opened(store.url)
+    monkeypatch.setattr(redis, "PATIENCE", 0.05)
+    before_it_writes(store, lambda: ask(other, Renew(((job.id, 1),), LEASE)), monkeypatch)
+
+    with pytest.raises(StoreUnavailable, match="others have changed the same jobs"):
+        store.execute([Report(job.id, 1, NOON, 50, None)])
+
+    assert other.read(Get(job.id)) == job
+    other.close()
+
+
+def test_a_piece_for_a_job_that_is_canceled_meanwhile_is_refused_and_dropped(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, other = running(store), opened(store.url)
+    cancel = Cancel(job.id, 1, NOON, "asked to stop")
+    before_it_writes(store, lambda: ask(other, cancel), monkeypatch)
+
+    with pytest.raises(LeaseLost):
+        ask(store, Append(job.id, 1, 0, LONG))
+
+    assert is_gone(store, Load(job.id, 1, 0))
+    other.close()
+
+
+def test_a_long_list_of_one_status_is_read_in_parts(store: RedisStore) -> None:
+    store.execute([Create(a_job(number), REQUEST) for number in range(250)])
+    ask(store, Cancel(a_job(0).id, 0, NOON, "never started"))
+
+    (found,) = cast("tuple[Job]", store.read(List("shop", "ada", Status.CANCELED, 9, None)))
+
+    assert found.id == a_job(0).id
 
 
 def test_no_more_jobs_wait_than_may(store: RedisStore) -> None:

@@ -158,10 +158,9 @@ class Desk:
         pieces = self.pieces[job_id]
         for piece in [piece for piece in pieces if drop.includes(piece)]:
             del pieces[piece]
-        if (
-            self.drops.get(job_id) != ALL_PIECES
-        ):  # all that was there; what came since is in `pieces`
-            self.drops[job_id] = drop
+        if self.drops.get(job_id) == ALL_PIECES:
+            return  # all that was there goes; what came since is in `pieces`
+        self.drops[job_id] = drop
 
     def observe(self, application: str, route: str, seconds: Iterable[float]) -> None:
         """Add to what is known of a route."""
