@@ -208,4 +208,5 @@ def _give(take: Callable[[object], object], outcome: object) -> None:
     try:
         take(outcome)
     except Exception:
-        logger.exception("nobody could take what became of a command: %r", outcome)
+        # Not the outcome itself: a captured request may be part of it.
+        logger.exception("nobody could take the %s that a command met", type(outcome).__name__)

@@ -13,6 +13,7 @@ from deferit._committer import AwaitableReply, BlockingReply, Callback, Committe
 from deferit._core.commands import CHANGES, Finish, Release, Report
 from deferit._core.job import Job
 from deferit._core.queries import Get
+from deferit._core.sealed import token_of
 from deferit._log import log, logger
 from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 KNOWN = 1_000
 """Jobs that are remembered until the store changes: those who wait for one job ask for it all at once."""
 
+_SEALED = (
+    "%s: a result cannot be decrypted, and is answered with 503 until it can: put the key that sealed it into "
+    "encrypt=, behind the others (this is said once)"
+)
+
 
 class Ledger:
     """Executes commands and reads; logs each transition that it commits and wakes those who wait for the job."""
@@ -39,6 +45,7 @@ class Ledger:
         self._committer = Committer(store.execute, store.url)
         self._unfinished: deque[Finish | Release] = deque()
         self._known: tuple[int, dict[str, Job]] = (-1, {})
+        self._has_met_sealed = False
 
     def open(self) -> None:
         """Open the store and start to commit.
@@ -87,13 +94,13 @@ class Ledger:
 
     def read(self, query: Query) -> object:
         """Answer a query."""
-        return self.store.read(query)
+        return self._legible(self.store.read(query))
 
     async def aread(self, query: Query) -> object:
         """Same as `read`, but awaits a store that takes its time."""
         if self.store.reads_are_quick:
-            return self.store.read(query)
-        return await anyio.to_thread.run_sync(self.store.read, query)
+            return self.read(query)
+        return await anyio.to_thread.run_sync(self.read, query)
 
     def get(self, job_id: str) -> Job:
         """Return a job by its id.
@@ -129,6 +136,13 @@ class Ledger:
         """Try once more to store how jobs ended, where the store was not available."""
         for _ in range(len(self._unfinished)):
             self.submit(self._unfinished.popleft())
+
+    def _legible(self, answer: object) -> object:
+        """Log once if a result is met that cannot be decrypted; return what was read."""
+        if isinstance(answer, Job) and not self._has_met_sealed and token_of(answer.result):
+            self._has_met_sealed = True
+            logger.error(_SEALED, answer.route, extra={"job_id": answer.id})
+        return answer
 
     @property
     def is_behind(self) -> bool:

@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
+from deferit._core.effects import HookFailed
 from deferit._core.flow import Submission, Visit, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
+from deferit._core.problems import problem
 from deferit._engine import Engine
 from deferit._records import Captured, encode, plain
 from deferit._spool import Spool
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from deferit._core.flow import Target
-    from deferit._core.http import Pairs, Request
+    from deferit._core.http import Pairs, Request, Response
     from deferit._core.policy import Deferral, Mark, Route
     from deferit._runs import Replayer
     from deferit.executors.base import Executor
@@ -101,11 +103,29 @@ class Middleware(ABC):
         )
 
     def _owner(self, request: Request) -> str | None:
+        """Return to whom the request belongs.
+
+        Raises:
+            HookFailed: the application's function has raised, or returned something else.
+        """
+        try:
+            return self._checked_owner(request)
+        except Exception as exc:
+            raise HookFailed("owner") from exc
+
+    def _checked_owner(self, request: Request) -> str | None:
         owner = self._owner_of(request)
         if owner is not None and not isinstance(owner, str):
-            msg = f"the option owner= returned {owner!r}, neither a text nor None; return for example str(user.id)"
+            kind = type(owner).__name__  # not itself: it may be a secret of the request
+            msg = f"the option owner= returned a {kind}, neither a text nor None; return for example str(user.id)"
             raise TypeError(msg)
         return owner
+
+    @staticmethod
+    def failed(exc: HookFailed) -> Response:
+        """Log that a function of the application has failed; return the answer."""
+        logger.error("%s", exc, exc_info=exc.__cause__)
+        return problem("hook-failed")
 
     def submission(
         self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
@@ -186,13 +206,21 @@ class Passage(Approach, ABC):
         if self.placeholder is None or self._mark is None or self._deferral is None:
             return None
         label = self._mark.name or ""
-        return self.middleware.submission(
-            self.request(), self._mark, label, self._deferral, self.placeholder
-        )
+        try:
+            return self.middleware.submission(
+                self.request(), self._mark, label, self._deferral, self.placeholder
+            )
+        except HookFailed:
+            self.spool.close()
+            raise
 
     def captured(self, scope: dict[str, Any], body: bytes, chunks: int) -> bytes:
         """Return the captured request, encoded; ``body`` is what follows the pieces that are stored already."""
-        return encode(Captured(self.middleware.interface, scope, self.request().url, body, chunks))
+        request = self.request()
+        root_url = self.middleware.options.base_url or request.root_url
+        return encode(
+            Captured(self.middleware.interface, scope, request.url_at(root_url), body, chunks)
+        )
 
 
 _NOT_KEPT = (

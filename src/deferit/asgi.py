@@ -19,12 +19,13 @@ from deferit._core.effects import (
     CapturedRequest,
     ClientGone,
     Effect,
+    HookFailed,
     Try,
     adrive,
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, merged
+from deferit._core.http import Request, Response, is_host, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -73,7 +74,10 @@ class ASGIMiddleware(Middleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
+            try:
+                await self._http(scope, receive, send)
+            except HookFailed as exc:
+                await self._send(self.failed(exc), scope["method"], send)
         elif scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
@@ -445,7 +449,7 @@ def _request(scope: Scope) -> Request:
 
 
 def _root_url(scope: Scope, host: str | None) -> str:
-    if host is None:
+    if host is None or not is_host(host):
         name, port = scope.get("server") or ("localhost", None)
         host = f"{name}:{port}" if port else str(name)
     root = quote(scope.get("root_path", "").rstrip("/"))

@@ -25,6 +25,7 @@ from deferit._core.job import Job, Result, Status
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
+from deferit._core.sealed import token_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -281,7 +282,7 @@ def still_pending(job: Job, site: Site, now: float, position: int | None) -> Res
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
     """Return the handler's own response, or the problem that stands where there is none."""
-    if job.result is None:
+    if job.result is None or token_of(job.result):
         return no_result(job, site)
     dropped = NEVER_REPLAYED if cookies else NEVER_REPLAYED | {"set-cookie"}
     own = without(job.result.headers, dropped | {"etag", "vary"})
@@ -341,7 +342,7 @@ def event_stream(events: Body) -> Response:
 
 def final(job: Job, site: Site) -> Response:
     """Return the handler's own response in place of a 202, untouched."""
-    if job.result is None:
+    if job.result is None or token_of(job.result):
         return no_result(job, site)
     headers = without(job.result.headers, NEVER_REPLAYED)
     status = _replayed_status(job.result.status)
@@ -370,7 +371,9 @@ def _body(job: Job) -> StoredBody | bytes:
 
 
 def no_result(job: Job, site: Site) -> Response:
-    """Return the problem of a job that was canceled or failed without a response."""
+    """Return the problem of a job that was canceled, failed without a response, or has one that cannot be decrypted."""
+    if token_of(job.result):
+        return problem("store-unavailable", "The result is encrypted with a key that is missing.")
     if job.status is Status.CANCELED or job.error is None:
         return problem("job-canceled")
     answer = problem(job.error.code, job.error.message)

@@ -26,6 +26,16 @@ class ClientGone(Exception):
     """The client went away before all of its request was there; nobody waits for an answer."""
 
 
+class HookFailed(Exception):
+    """A function that the application gave has raised, or returned what it must not; the argument is its option's name.
+
+    The cause is what it raised. It is logged, and answered with 500.
+    """
+
+    def __str__(self) -> str:
+        return f"the function that {self.args[0]}= names has failed"
+
+
 class ShuttingDown(Exception):
     """This process takes no new jobs, and waits for none."""
 

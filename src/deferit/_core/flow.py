@@ -7,6 +7,7 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
@@ -21,6 +22,7 @@ from deferit._core.effects import (
     CapturedRequest,
     Effect,
     Flow,
+    HookFailed,
     Now,
     RequestTooLarge,
     ShuttingDown,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from deferit._core.allowed import AllowList
     from deferit._core.commands import Limits
     from deferit._core.document import Site
-    from deferit._core.policy import AcceptHook, Deferral, Mark
+    from deferit._core.policy import AcceptHook, Deferral, Mark, Refusal
     from deferit._core.prefer import Prefer
 
 
@@ -187,13 +189,28 @@ def _waited(job: Job, seconds: float, revision: int | None = None) -> Generator[
 
 
 def refused(accept: AcceptHook | None, request: Request) -> Response | None:
-    """Return what the ``accept`` hook answers in place of a 202, if it refuses."""
-    refusal = accept(request) if accept else None
+    """Return what the ``accept`` hook answers in place of a 202, if it refuses.
+
+    Raises:
+        HookFailed: it has raised, or returned what is no refusal.
+    """
+    try:
+        return _refusal_from(accept(request) if accept else None)
+    except Exception as exc:
+        raise HookFailed("accept") from exc
+
+
+def _refusal_from(refusal: Refusal) -> Response | None:
     if refusal is None or isinstance(refusal, Response):
         return refusal
     status, detail = refusal if isinstance(refusal, tuple) else (refusal, None)
+    if isinstance(status, bool) or status not in REFUSALS:
+        raise TypeError("it returned neither None, a status code from 400 to 599 nor a Response")
     _, title, default = PROBLEMS["request-refused"]
-    return problem_response(status, title, detail or default, "request-refused")
+    return problem_response(status, title, str(detail or default), "request-refused")
+
+
+REFUSALS = range(400, 600)
 
 
 # --- the mounted routes ----------------------------------------------------------------------------------------------
@@ -249,8 +266,17 @@ def _answer(visit: Visit, mounted: Target) -> Flow:
 
 
 def may_see(job: Job, owner: str | None) -> bool:
-    """Whether a job answers to this owner; one without an owner answers to whoever knows its URL."""
-    return job.owner is None or job.owner == owner
+    """Whether a job answers to this owner; one without an owner answers to whoever knows its URL.
+
+    An owner may be a secret, such as a key of an API: how long the comparison takes says nothing of how far it came.
+    """
+    if job.owner is None:
+        return True
+    return owner is not None and compare_digest(_utf8(job.owner), _utf8(owner))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _method_not_allowed(methods: tuple[str, ...]) -> Response:
