@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
-from werkzeug.datastructures import Headers
 
 from deferit._committer import returned
 from deferit._core.commands import Append
@@ -25,7 +24,7 @@ from deferit._core.effects import (
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, is_host, merged
+from deferit._core.http import Request, Response, headers_from, is_host, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -436,7 +435,7 @@ def _route_path(scope: Scope) -> str:
 
 
 def _request(scope: Scope) -> Request:
-    headers = Headers(_as_text(scope["headers"]))
+    headers = headers_from(_as_text(scope["headers"]))
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(
         method=scope["method"],

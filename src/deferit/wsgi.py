@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio.to_thread
-from werkzeug.datastructures import EnvironHeaders, Headers
+from werkzeug.datastructures import EnvironHeaders
 
 from deferit._core.commands import Append
 from deferit._core.effects import (
@@ -25,7 +25,7 @@ from deferit._core.effects import (
     parts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, is_host, merged
+from deferit._core.http import Request, Response, headers_from, is_host, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
@@ -53,6 +53,9 @@ OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCR
 """Begin the names of variables that describe a request (RFC 3875 §4.1), also where the process has one of that name."""
 
 BODILESS = frozenset({204, 304})
+
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length that is believed: more bytes than there are disks for."""
 
 
 class WSGIMiddleware(Middleware):
@@ -362,7 +365,7 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=Headers(EnvironHeaders(environ)),
+        headers=headers_from(EnvironHeaders(environ)),
         scope=environ,
         root_url=_root_url(environ),
     )
@@ -386,7 +389,7 @@ def _decoded(text: str) -> str:
 
 def _content_length(environ: WSGIEnvironment) -> int:
     text = environ.get("CONTENT_LENGTH") or "0"
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH else 0
 
 
 def _status_line(status: int) -> str:

@@ -254,10 +254,10 @@ def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
     if asked.get("If-None-Match"):
         return is_known(tag, asked["If-None-Match"])
-    since = parse_date(asked.get("If-Modified-Since"))
+    since = _instant(asked.get("If-Modified-Since"))
     if since is None or modified is None:
         return False
-    return int(modified) <= since.timestamp()
+    return int(modified) <= since
 
 
 def is_known(tag: str, if_none_match: str) -> bool:
@@ -306,7 +306,15 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
 
 def _last_modified(result: Result) -> float | None:
     """Return when the handler says that its response has last changed."""
-    date = parse_date(first(result.headers, "last-modified"))
+    return _instant(first(result.headers, "last-modified"))
+
+
+def _instant(text: str | None) -> float | None:
+    """Return the instant of an HTTP date; None if there is none that can be read."""
+    try:
+        date = parse_date(text)
+    except (ValueError, OverflowError):  # a year of a hundred digits
+        return None
     return None if date is None else date.timestamp()
 
 

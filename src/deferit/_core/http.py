@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+from werkzeug.datastructures import Headers
 
-    from werkzeug.datastructures import Headers
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
 
 Pairs = tuple[tuple[str, str], ...]
 """Header fields in the order they were sent; names may repeat, values are latin-1 text."""
@@ -105,6 +105,18 @@ class Response:
     def header(self, name: str) -> str | None:
         """Return the first value of a field, or None."""
         return first(self.headers, name)
+
+
+def headers_from(pairs: Iterable[tuple[str, str]]) -> Headers:
+    """Return fields as a multi-dict; a line break, which some servers let through, becomes a blank (RFC 9110 §5.5)."""
+    pairs = list(pairs)
+    try:
+        return Headers(pairs)
+    except ValueError:
+        return Headers([(name, _BREAKS.sub(" ", value)) for name, value in pairs])
+
+
+_BREAKS = re.compile(r"[\r\n]")
 
 
 def is_host(text: str) -> bool:
