@@ -16,7 +16,7 @@ from deferit._core.queries import Get
 from deferit._core.sealed import token_of
 from deferit._log import log, logger
 from deferit._signals import Signals
-from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
+from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -131,6 +131,8 @@ class Ledger:
                 self.signals.notify(job_id, self.get(job_id))
             except JobNotFound:
                 self.signals.notify(job_id, is_gone=True)
+            except RecordDamaged as exc:
+                logger.error("%s", exc, extra={"job_id": job_id})
 
     def finish_again(self) -> None:
         """Try once more to store how jobs ended, where the store was not available."""
@@ -161,4 +163,6 @@ class Ledger:
             self._unfinished.append(command)
         elif isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
             logger.error("%s could not be executed", type(command).__name__, exc_info=outcome)
+        elif isinstance(outcome, RecordDamaged):
+            logger.error("%s could not be executed: %s", type(command).__name__, outcome)
         return outcome

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from deferit._core.job import Job
+from deferit.exceptions import RecordDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,22 @@ class Captured:
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_job = msgspec.msgpack.Decoder(Job).decode
+
+_decode_job = msgspec.msgpack.Decoder(Job).decode
+
+
+def decode_job(data: bytes) -> Job:
+    """Return a job.
+
+    Raises:
+        RecordDamaged: that is none; the text quotes nothing of it.
+    """
+    try:
+        return _decode_job(data)
+    except msgspec.DecodeError as exc:
+        raise RecordDamaged(str(exc)) from None
+
+
 decode_history = msgspec.msgpack.Decoder(tuple[float, ...]).decode
 
 

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from random import random
+from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -32,7 +32,7 @@ from deferit._core.job import Failure, Job, Status
 from deferit._core.outcome import outcome
 from deferit._core.queries import Due
 from deferit._core.retry import retry_at
-from deferit._log import log, log_exception, log_new
+from deferit._log import log, log_exception, log_new, log_unreadable
 from deferit._loops import current_loop
 from deferit._records import decode_captured
 from deferit._runs import Run
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from deferit.options import Options
 
 logger = logging.getLogger("deferit")
+
+_random = Random().random  # noqa: S311  jitter is no secret; the shared generator is the application's
 
 CLAIM_INTERVAL = 1.0
 """Seconds after which waiting jobs are looked for without being told of any: some become due by the clock alone."""
@@ -212,6 +214,7 @@ class Worker:
             captured = decode_captured(claimed.request)
         except ValueError as exc:
             self._slots.give()
+            log_unreadable(job, exc)
             error = Failure("route-gone", f"The captured request cannot be read: {exc}.")
             self.ledger.submit(Finish(job.id, job.attempt, self.ledger.now(), None, error))
             return None
@@ -238,7 +241,7 @@ class Worker:
         if isinstance(end.escaped, ShuttingDown):
             self.ledger.submit(Release(run.id, run.attempt, now))
             return
-        again_at = retry_at(run.job, end.outcome, now, random())  # noqa: S311  jitter is no secret
+        again_at = retry_at(run.job, end.outcome, now, _random())
         self.ledger.submit(
             Finish(run.id, run.attempt, now, result, error, end.outcome.body, again_at)
         )

@@ -1,4 +1,4 @@
-"""Requests that no well-meaning client sends, as Hypothesis makes them: by the grammar of each field, and against it."""
+"""Requests that no well-meaning client sends, as Hypothesis makes them: by each field's grammar, and against it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Hostile:
-    """A request; ``state`` None: for ``path``; else for a job in this state, and ``path`` is what stands behind its id."""
+    """A request; with a ``state`` it is for a job in that state, and ``path`` is what stands behind its id."""
 
     method: str
     state: str | None

@@ -27,6 +27,8 @@ EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "300"))
 """Requests to each framework; `make hostile` sends thousands."""
 
 LONGEST_WAIT = 0.01
+ALLOWED = {"https://hooks.example/": "whsec_" + 40 * "A"}
+"""Nothing of what is sent: a callback is read, and refused."""
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"[\t -~\x80-\xff]*")
@@ -52,7 +54,7 @@ def hostile_site(request: pytest.FixtureRequest) -> Iterator[Site]:
         "max_wait": LONGEST_WAIT,
         "wait": LONGEST_WAIT,
         "routes": ["* /configured*"],
-        "callbacks": {"https://shop.example/": "whsec_" + 40 * "A"},
+        "callbacks": ALLOWED,
     }
     with site(framework, **options) as built:
         yield built

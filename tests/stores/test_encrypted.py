@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from deferit._core.commands import Append, Claim, Create, Finish, Get, List, Load
+from deferit._core.commands import Append, Claim, Create, Finish
 from deferit._core.job import Result
+from deferit._core.queries import Get, List, Load
 from deferit._core.sealed import token_of
 from deferit.exceptions import OptionError, StoreUnavailable
 from deferit.options import options_from

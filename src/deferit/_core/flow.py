@@ -42,6 +42,7 @@ from deferit.exceptions import (
     JobNotFound,
     KeyReused,
     QueueFull,
+    RecordDamaged,
     StoreError,
     StoreUnavailable,
     TooManyJobs,
@@ -109,7 +110,7 @@ def submit(submission: Submission) -> Flow:
         response = _refusal(submission, "queue-full", limit=exc.args[0])
     except ShuttingDown:
         response = _refusal(submission, "shutting-down")
-    except StoreUnavailable:
+    except StoreError:
         response = _refusal(submission, "store-unavailable")
     return exposed(submission.visit.request, varying(response))
 
@@ -183,7 +184,7 @@ def _waited(job: Job, seconds: float, revision: int | None = None) -> Generator[
     """Return the job after it was waited for; there is no waiting in a process that is to end, nor without a store."""
     try:
         after: Job = yield Wait(job, seconds, revision)
-    except (ShuttingDown, StoreUnavailable):
+    except (ShuttingDown, StoreUnavailable, RecordDamaged):
         return job
     return after
 
@@ -240,7 +241,7 @@ def answer(visit: Visit, mounted: Target) -> Flow:
         response = yield from _answer(visit, mounted)
     except JobNotFound:
         response = problem("job-not-found")
-    except StoreUnavailable:
+    except StoreError:
         response = problem("store-unavailable")
     except ShuttingDown:
         response = problem("shutting-down")
@@ -377,7 +378,7 @@ def _position_if_known(job: Job) -> Generator[Effect, Any, int | None]:
     """Return the position of a job that is durable: without a store its client has to hear of it all the same."""
     try:
         return (yield from _position(job))
-    except StoreUnavailable:
+    except (StoreUnavailable, RecordDamaged):
         return None
 
 
