@@ -13,7 +13,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
 	$(BIN)/python examples/demo.py
@@ -67,6 +67,9 @@ sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are s
 hostile: $(VENV)/test.stamp  ## send thousands of hostile requests, in process and over sockets (10 minutes)
 	HOSTILE_EXAMPLES=$${HOSTILE_EXAMPLES:-5000} $(BIN)/python -m pytest --durations=9 \
 	    tests/hostile/test_bad_input.py tests/hostile/test_bytes.py
+
+big-bodies: $(VENV)/test.stamp  ## what bodies and results of 500 MiB cost one process (4 minutes)
+	PYTHONPATH=. $(BIN)/python -m tests.hostile.big_bodies
 
 FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/fuzz.stamp  ## fuzz the parsers for FUZZ_SECONDS (120), with coverage as the guide

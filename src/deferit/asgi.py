@@ -153,10 +153,13 @@ class ASGIMiddleware(Middleware):
             response = unreadable(exc)
             part = await anext(aparts(response.body, self.engine.aperform), b"")
         await send(_response_start(response))
-        async for following in parts:
+        if isinstance(response.body, bytes):
+            await send({"type": "http.response.body", "body": part})
+            return
+        while part:  # one at a time: the next is not loaded before the client has taken this one
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            part = following
-        await send({"type": "http.response.body", "body": part})
+            part = await anext(parts, b"")
+        await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, response: Response, receive: Receive, send: Send) -> None:
         """Send a body that goes on until the client has gone."""

@@ -6,8 +6,10 @@ import hashlib
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from flask import Flask
 from flask import Response as FlaskResponse
 from flask import request as flask_request
@@ -15,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from deferit import ASGIMiddleware, WSGIMiddleware, deferred
+from deferit import ASGIMiddleware, WSGIMiddleware, deferred, progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -61,6 +63,14 @@ def download(mebibytes: int) -> FlaskResponse:
     return FlaskResponse(parts(), mimetype="application/octet-stream")
 
 
+@flask.post("/talk")
+@deferred
+def talk() -> str:
+    while True:
+        progress(0.5, "words " * 1_000 + str(time.monotonic()))
+        time.sleep(0.01)
+
+
 wsgi = WSGIMiddleware(flask.wsgi_app, routes=["* /configured*"])
 
 
@@ -90,11 +100,19 @@ async def adownload(request: Request) -> Response:
     return StreamingResponse(parts(), media_type="application/octet-stream")
 
 
+@deferred
+async def atalk(_: Request) -> Response:
+    while True:
+        progress(0.5, "words " * 1_000 + str(time.monotonic()))
+        await anyio.sleep(0.01)
+
+
 asgi = ASGIMiddleware(
     Starlette(
         routes=[
             Route("/", aready),
             Route("/pages", apages, methods=["POST"]),
+            Route("/talk", atalk, methods=["POST"]),
             Route("/upload", aupload, methods=["POST"]),
             Route("/download/{mebibytes:int}", adownload, methods=["POST"]),
         ]
