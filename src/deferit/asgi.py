@@ -146,19 +146,20 @@ class ASGIMiddleware(Middleware):
             await send(_response_start(response))
             await send({"type": "http.response.body", "body": b""})
             return
-        parts = aparts(response.body, self.engine.aperform)
-        try:
-            part = await anext(parts, b"")
-        except StoreError as exc:
-            response = unreadable(exc)
-            part = await anext(aparts(response.body, self.engine.aperform), b"")
-        await send(_response_start(response))
         if isinstance(response.body, bytes):
-            await send({"type": "http.response.body", "body": part})
+            await send(_response_start(response))
+            await send({"type": "http.response.body", "body": response.body})
             return
-        while part:  # one at a time: the next is not loaded before the client has taken this one
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-            part = await anext(parts, b"")
+        async with aclosing(aparts(response.body, self.engine.aperform)) as parts:
+            try:
+                part = await anext(parts, b"")
+            except StoreError as exc:
+                await self._send(unreadable(exc), method, send)
+                return
+            await send(_response_start(response))
+            while part:  # one at a time: the next is not loaded before the client has taken this one
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                part = await anext(parts, b"")
         await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, response: Response, receive: Receive, send: Send) -> None:

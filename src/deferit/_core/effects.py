@@ -12,7 +12,7 @@ from deferit._core.http import Body, Response
 from deferit._core.queries import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from deferit._core.commands import Limits
     from deferit._core.job import Job
@@ -171,7 +171,7 @@ def parts(body: bytes | Body, perform: Callable[[Effect], object]) -> Iterator[b
 
 async def aparts(
     body: bytes | Body, perform: Callable[[Effect], Awaitable[object]]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Same as `parts`, but awaits what is performed."""
     if isinstance(body, bytes):
         yield body
