@@ -170,11 +170,12 @@ class Committer:
         except StoreError as exc:
             outcomes = [exc] * len(group)
         except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
-            outcomes = [_unexpected(self._url, exc)] * len(group)
+            outcomes = [unexpected(self._url, exc)] * len(group)
         _resolve([reply for _, reply in group], outcomes)
 
 
-def _unexpected(url: str, exc: Exception) -> StoreUnavailable:
+def unexpected(url: str, exc: Exception) -> StoreUnavailable:
+    """Return what a store should have raised in place of an exception that no store may raise."""
     failure = StoreUnavailable(url, f"{type(exc).__name__}: {exc}")
     failure.__cause__ = exc
     return failure

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
-from deferit._committer import AwaitableReply, BlockingReply, Callback, Committer, returned
+from deferit._committer import (
+    AwaitableReply,
+    BlockingReply,
+    Callback,
+    Committer,
+    returned,
+    unexpected,
+)
 from deferit._core.commands import CHANGES, Finish, Release, Report
 from deferit._core.job import Job
 from deferit._core.queries import Get
@@ -19,7 +27,7 @@ from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
 
 KNOWN = 1_000
 """Jobs that are remembered until the store changes: those who wait for one job ask for it all at once."""
+
+SILENCE = 10.0
+"""Seconds in which the same complaint of the store is not logged once more: each request would."""
 
 _SEALED = (
     "%s: a result cannot be decrypted, and is answered with 503 until it can: put the key that sealed it into "
@@ -46,6 +57,7 @@ class Ledger:
         self._unfinished: deque[Finish | Release] = deque()
         self._known: tuple[int, dict[str, Job]] = (-1, {})
         self._has_met_sealed = False
+        self._complaint = ("", 0.0)
 
     def open(self) -> None:
         """Open the store and start to commit.
@@ -53,7 +65,8 @@ class Ledger:
         Raises:
             StoreUnavailable: the store cannot be opened; `open` may be called again.
         """
-        self.store.open()
+        with self._complaining():
+            self.store.open()
         self._committer.start()
 
     def close(self) -> None:
@@ -80,21 +93,26 @@ class Ledger:
         """Execute a command; return what became of it, be it an exception."""
         reply = BlockingReply()
         self._committer.submit(command, reply)
-        return reply.outcome()
+        return self._complained(reply.outcome())
 
     async def aoutcome(self, command: Command, otherwise: Callable[[object], object]) -> object:
         """Same as `outcome`, but awaits the commit; ``otherwise`` is told if the task is canceled meanwhile."""
         reply = AwaitableReply(otherwise)
         self._committer.submit(command, reply)
-        return await reply.outcome()
+        return self._complained(await reply.outcome())
 
     def submit(self, command: Command, note: Callable[[object], object] | None = None) -> None:
         """Execute a command without waiting for it; ``note`` is told of its outcome, in the committer's thread."""
         self._committer.submit(command, Callback(note or partial(self._noted, command)))
 
     def read(self, query: Query) -> object:
-        """Answer a query."""
-        return self._legible(self.store.read(query))
+        """Answer a query.
+
+        Raises:
+            StoreError: whatever the store met; what it should not have raised is made `StoreUnavailable`.
+        """
+        with self._complaining():
+            return self._legible(self.store.read(query))
 
     async def aread(self, query: Query) -> object:
         """Same as `read`, but awaits a store that takes its time."""
@@ -145,6 +163,31 @@ class Ledger:
             self._has_met_sealed = True
             logger.error(_SEALED, answer.route, extra={"job_id": answer.id})
         return answer
+
+    @contextmanager
+    def _complaining(self) -> Iterator[None]:
+        """Log why the store is not available, whatever it has raised."""
+        try:
+            yield
+        except StoreUnavailable as exc:
+            self._complained(exc)
+            raise
+        except StoreError:
+            raise
+        except Exception as exc:
+            failure = unexpected(self.store.url, exc)
+            self._complained(failure)
+            raise failure from exc
+
+    def _complained(self, outcome: object) -> object:
+        """Log why the store is not available, if that is the outcome, but the same not again and again; return it."""
+        if isinstance(outcome, StoreUnavailable):
+            now, (text, until) = time.monotonic(), self._complaint
+            if str(outcome) != text or now >= until:
+                self._complaint = (str(outcome), now + SILENCE)
+                logger.error("%s", outcome)
+                logger.debug("the cause:", exc_info=outcome.__cause__)
+        return outcome
 
     @property
     def is_behind(self) -> bool:

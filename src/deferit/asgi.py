@@ -157,7 +157,9 @@ class ASGIMiddleware(Middleware):
                 await self._send(unreadable(exc), method, send)
                 return
             await send(_response_start(response))
-            while part:  # one at a time: the next is not loaded before the client has taken this one
+            while (
+                part
+            ):  # one at a time: the next is not loaded before the client has taken this one
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 part = await anext(parts, b"")
         await send({"type": "http.response.body", "body": b""})

