@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory clean
+.PHONY: help bench bench-quick demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ imports: $(VENV)/dev.stamp  ## import-linter: imports point down, the core is pu
 
 changelog: $(VENV)/dev.stamp  ## towncrier: the fragments in changes/ can be rendered
 	$(BIN)/towncrier build --draft --version next
+
+screenshots: $(VENV)/test.stamp  ## take the pictures of the pages that the documentation shows
+	PYTHONPATH=. $(BIN)/python tests/pages/screenshots.py
 
 sse-memory: $(VENV)/test.stamp  ## what 1,000 clients of event streams cost one process
 	PYTHONPATH=. $(BIN)/python tests/contract/sse_memory.py
@@ -74,6 +77,11 @@ big-bodies: $(VENV)/test.stamp  ## what bodies and results of 500 MiB cost one p
 FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/fuzz.stamp  ## fuzz the parsers for FUZZ_SECONDS (120), with coverage as the guide
 	PYTHONPATH=. $(BIN)/python tests/hostile/fuzz.py $(FUZZ_SECONDS)
+bench: $(VENV)/test.stamp  ## measure against the bare frameworks (long; needs wrk)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/test.stamp  ## the same in a minute, for a first look
+	$(BIN)/python -m benchmarks --rounds 1 --seconds 2
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \

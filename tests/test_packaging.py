@@ -50,6 +50,11 @@ EXAMPLES = [
     exceptions.OptionError("wait must not be negative"),
     exceptions.JobCanceled("job_1"),
     exceptions.InvalidTransition("failed", "running"),
+    exceptions.FollowError("https://example.com/jobs/1"),
+    exceptions.JobFailed("https://example.com/jobs/1", {"code": "overload", "message": "No."}),
+    exceptions.JobWasCanceled("https://example.com/jobs/1", {}),
+    exceptions.FollowTimeout("https://example.com/jobs/1", 2.5),
+    exceptions.MonitorLost("https://example.com/jobs/1", "it answered 404"),
     exceptions.StoreError("something"),
     exceptions.StoreUnavailable("sqlite:///deferit.db", "disk full"),
     exceptions.RecordDamaged("truncated"),
@@ -59,6 +64,8 @@ EXAMPLES = [
     exceptions.JobExists("job_1"),
     exceptions.KeyReused("job_1"),
     exceptions.LeaseLost("job_1", 2),
+    exceptions.QueueFull(10),
+    exceptions.TooManyJobs(10),
 ]
 
 
@@ -87,7 +94,7 @@ def packages_of_extras() -> list[str]:
 def modules_for_everybody() -> list[str]:
     """Return the names of all modules but those that exist for somebody else's package."""
     folder = ROOT / "src/deferit"
-    for_others = {"_poster", "frameworks", "testing"}
+    for_others = {"_poster", "cli", "frameworks", "testing"}
     return [
         ".".join(("deferit", *path.relative_to(folder).with_suffix("").parts)).removesuffix(
             ".__init__"
@@ -111,6 +118,17 @@ def test_deferit_imports_without_any_extra(tmp_path: Path) -> None:
 
     assert {"flask", "fastapi", "httpx", "pytest", "uvicorn"} <= set(blocked)
     assert {"deferit", "deferit.stores.sqlite"} <= loaded
+
+
+def test_the_command_line_without_its_extra_says_what_it_needs() -> None:
+    program = "import sys; sys.modules['cyclopts'] = None; from deferit.cli import main; main()"
+    command = [sys.executable, "-c", program, "--help"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr == 'The command line needs the extra: pip install "deferit[cli]"\n'
+    assert done.stdout == ""
 
 
 def test_importing_deferit_loads_no_framework_that_happens_to_be_installed(tmp_path: Path) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-import anyio
-
-from deferit._loops import Loop, current_loop
+from deferit._loops import Loop, current_loop, new_event
 from deferit.exceptions import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -76,7 +73,7 @@ class AwaitableReply(Reply):
 
     def __init__(self, otherwise: Callable[[object], object] = lambda _: None) -> None:
         self.loop = current_loop()
-        self._event = anyio.Event()
+        self._event = new_event()
         self._outcome: object = None
         self._otherwise = otherwise
         self._is_abandoned = False
@@ -116,8 +113,7 @@ class Committer:
     def __init__(self, execute: Callable[[Sequence[Command]], Sequence[object]], url: str) -> None:
         self._execute = execute
         self._url = url
-        self._waiting: deque[tuple[Command, Reply]] = deque()
-        self._wake = threading.Semaphore(0)
+        self._waiting: SimpleQueue[tuple[Command, Reply] | None] = SimpleQueue()  # None only wakes
         self._is_closed = False
         self._is_over = False
         self._thread = threading.Thread(target=self._work, name="deferit-committer", daemon=True)
@@ -128,20 +124,19 @@ class Committer:
 
     def submit(self, command: Command, reply: Reply) -> None:
         """Have a command executed in the next group; after the end, it meets `StoreUnavailable`."""
-        self._waiting.append((command, reply))
-        self._wake.release()
+        self._waiting.put((command, reply))
         if self._is_over:
             self._refuse_the_rest()
 
     def close(self) -> None:
         """Execute what is waiting, then end the thread; idempotent."""
         self._is_closed = True
-        self._wake.release()
+        self._waiting.put(None)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _work(self) -> None:
-        while self._waiting or not self._is_closed:
+        while not (self._is_closed and self._waiting.empty()):
             group = self._next_group()
             if group:
                 self._commit(group)
@@ -150,17 +145,21 @@ class Committer:
 
     def _refuse_the_rest(self) -> None:
         """Answer those who came too late, each once, whichever thread gets hold of it."""
-        while self._waiting:
-            with suppress(IndexError):
-                _, reply = self._waiting.popleft()
-                _resolve([reply], [StoreUnavailable(self._url, "this process has closed it")])
+        while True:
+            try:
+                item = self._waiting.get_nowait()
+            except Empty:
+                return
+            if item:
+                _resolve([item[1]], [StoreUnavailable(self._url, "this process has closed it")])
 
     def _next_group(self) -> list[tuple[Command, Reply]]:
-        self._wake.acquire()
-        count = min(len(self._waiting), LARGEST_BATCH)
-        for _ in range(count - 1):
-            self._wake.acquire(blocking=False)
-        return [self._waiting.popleft() for _ in range(count)]
+        """Wait for the first command, and take those that are there by then."""
+        get, is_empty = self._waiting.get, self._waiting.empty
+        items = [get()]
+        while len(items) < LARGEST_BATCH and not is_empty():
+            items.append(get())
+        return [item for item in items if item]
 
     def _commit(self, group: list[tuple[Command, Reply]]) -> None:
         try:

@@ -12,17 +12,21 @@ from weakref import WeakSet
 
 import anyio.to_thread
 
+from deferit._claims import Claims
 from deferit._clock import Clock
 from deferit._core.commands import Create
-from deferit._core.effects import Now, ShuttingDown, Stop, Try, Wait
+from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._core.queries import QUERIES, Changed, Changes
 from deferit._deliverer import Deliverer
+from deferit._forecaster import INTERVAL, Forecaster
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
 from deferit._server import is_stopping
 from deferit._signals import AsyncSignal
+from deferit._trier import Trier
+from deferit._upkeep import Upkeep
 from deferit._worker import Worker
 from deferit.exceptions import StoreUnavailable
 
@@ -55,7 +59,13 @@ class Engine:
         self._ledger = Ledger(options.store)
         self._keeper = Keeper(TICK)
         self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
+        self._trier = Trier(self._worker)
+        self._claims = Claims(self._worker, options.application)
+        self._upkeep = Upkeep(self._worker)
         renewal = options.lease / 3
+        self._forecaster = Forecaster(
+            options.application, options.concurrency, self._ledger, self._worker.durations
+        )
         self._clock = Clock(min(renewal, LONGEST_DOUBT))
         self._keeper.duties = self._duties(renewal)
         callbacks, application = options.callbacks, options.application
@@ -72,12 +82,13 @@ class Engine:
         return [
             Duty(self._look_at_server, 0),
             Duty(self._observe, 0),
-            Duty(self._worker.write_reports, 0),
-            Duty(self._worker.expire, 0),
-            Duty(self._worker.claim, 0),
+            Duty(self._upkeep.write_reports, 0),
+            Duty(self._upkeep.expire, 0),
+            Duty(self._claims.claim, 0),
             Duty(self._ledger.finish_again, 1),
-            Duty(self._worker.renew, renewal),
+            Duty(self._upkeep.renew, renewal),
             Duty(self._sweep, min(renewal, 5)),
+            Duty(self._forecaster.attend, INTERVAL),
         ]
 
     # --- its own life ------------------------------------------------------------------------------------------------
@@ -95,7 +106,7 @@ class Engine:
             if self._is_closed:
                 raise ShuttingDown
             self._ledger.open()
-            self._worker.look()
+            self._claims.look()
             self._keeper.start()
             if self._deliverer:
                 self._deliverer.start()
@@ -124,6 +135,7 @@ class Engine:
             if self._deliverer:
                 self._deliverer.close()
             self._worker.give_back()  # what the keeper claimed while the worker closed
+            self._forecaster.write()
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)
@@ -155,13 +167,17 @@ class Engine:
             case Create():
                 return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
             case Try():
-                return self._worker.tries(effect, self._carried.pop(effect.job.id, {}))
+                return self._trier.tries(effect, self._carried.pop(effect.job.id, {}))
             case Wait():
                 return self._wait(effect)
             case Stop(job):
                 return self._worker.stop(job)
             case Now():
                 return self._ledger.now()
+            case Foresee():
+                return self._forecaster.foresee(effect)
+            case Recall():
+                return self._forecaster.recall(effect)
             case _ if isinstance(effect, QUERIES):
                 return self._ledger.read(effect)
             case _:
@@ -175,13 +191,17 @@ class Engine:
             case Create():
                 return await self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
             case Try():
-                return await self._worker.atries(effect, self._carried.pop(effect.job.id, {}))
+                return await self._trier.atries(effect, self._carried.pop(effect.job.id, {}))
             case Wait():
                 return await self._await(effect)
             case Stop(job):
                 return await self._worker.astop(job)
             case Now():
                 return self._ledger.now()
+            case Foresee():
+                return await self._forecaster.aforesee(effect)
+            case Recall():
+                return await self._forecaster.arecall(effect)
             case _ if isinstance(effect, QUERIES):
                 return await self._ledger.aread(effect)
             case _:
@@ -227,7 +247,7 @@ class Engine:
 
     def _sweep(self) -> bool:
         """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
-        return not self._clock.is_certain() or self._worker.sweep()
+        return not self._clock.is_certain() or self._upkeep.sweep()
 
     def _look_at_server(self) -> None:
         """Make way as soon as the server was told to stop: it waits for those who wait here."""
@@ -244,7 +264,8 @@ class Engine:
         job_ids = changed.job_ids if self._cursor >= 0 else self._ledger.signals.watched()
         self._seen_version, self._cursor = version, changed.cursor
         self._ledger.tell(job_ids)
-        self._worker.recheck(job_ids)
+        self._claims.recheck()
+        self._upkeep.recheck(job_ids)
 
 
 _engines: WeakSet[Engine] = WeakSet()

@@ -6,15 +6,17 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
 from deferit._core.effects import HookFailed
-from deferit._core.flow import Submission, Visit, target
+from deferit._core.flow import Submission, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
 from deferit._core.problems import problem
+from deferit._core.visits import Visit
 from deferit._engine import Engine
 from deferit._records import Captured, encode, plain
 from deferit._spool import Spool
@@ -22,7 +24,7 @@ from deferit.context import Approach
 from deferit.options import options_from
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from deferit._core.flow import Target
     from deferit._core.http import Pairs, Request, Response
@@ -45,9 +47,10 @@ class Middleware(ABC):
         self.options = options_from(options)
         self._prefix = self.options.prefix
         self._routes = self.options.routes
+        self._has_routes = bool(self._routes)
         self._owner_of = self.options.owner or default_owner
         self.application = f"{self.interface}:{self.options.application}"
-        self._has_list = self.options.owner is not None
+        self._has_list = bool(self.options.owner or self.options.operator)
         self._engine: Engine | None = None
 
     @property
@@ -100,26 +103,16 @@ class Middleware(ABC):
             max_wait=self.options.max_wait,
             application=self.application,
             cookies=self.options.set_cookie,
+            is_operator=self._is_operator(request),
         )
 
     def _owner(self, request: Request) -> str | None:
-        """Return to whom the request belongs.
-
-        Raises:
-            HookFailed: the application's function has raised, or returned something else.
-        """
-        try:
-            return self._checked_owner(request)
-        except Exception as exc:
-            raise HookFailed("owner") from exc
-
-    def _checked_owner(self, request: Request) -> str | None:
-        owner = self._owner_of(request)
-        if owner is not None and not isinstance(owner, str):
-            kind = type(owner).__name__  # not itself: it may be a secret of the request
-            msg = f"the option owner= returned a {kind}, neither a text nor None; return for example str(user.id)"
-            raise TypeError(msg)
+        owner: str | None = _said("owner", self._owner_of, request, (str, NoneType), _OWNER)
         return owner
+
+    def _is_operator(self, request: Request) -> bool:
+        ask = self.options.operator
+        return ask is not None and bool(_said("operator", ask, request, (bool,), _OPERATOR))
 
     @staticmethod
     def failed(exc: HookFailed) -> Response:
@@ -144,14 +137,16 @@ class Middleware(ABC):
             slots=mark.concurrency,
         )
         if mark.schedule is not None:
-            draft = replace(draft, due_at=mark.schedule.next_after(draft.created_at))
+            draft = draft.but(due_at=mark.schedule.next_after(draft.created_at))
         callbacks = self.options.callbacks
         allowed = callbacks.allowed if callbacks else None
         limits = self.options.limits
         return Submission(visit, mark, deferral, draft, placeholder, allowed, limits)
 
-    def configured(self, request: Request, route: Route) -> Submission | None:
+    def configured(self, passage: Passage, route: Route) -> Submission | None:
         """Return the submission of a request to a configured route; None if it is answered synchronously."""
+        passage.is_deferrable = True
+        request = passage.request()
         deferral = self.decide(request, route.mark)
         if deferral is None:
             return None
@@ -159,19 +154,40 @@ class Middleware(ABC):
 
 
 class Passage(Approach, ABC):
-    """A request on its way through the application and back."""
+    """A request on its way through the application and back.
 
-    def __init__(self, middleware: Middleware) -> None:
-        self.middleware = middleware
-        self.spool = Spool(middleware.options.max_body, self.may_reach_a_mark)
-        self.is_deferrable = False
-        self.placeholder: Pairs | None = None
-        self._mark: Mark | None = None
-        self._deferral: Deferral | None = None
+    One is made for every request, and most never reach a mark: what only a deferred one needs is made when it does.
+    """
 
-    @abstractmethod
+    middleware: Middleware
+    is_deferrable = False
+    placeholder: Pairs | None = None
+    _mark: Mark | None = None
+    _deferral: Deferral | None = None
+    _spool: Spool | None = None
+    _request: Request | None = None
+
     def request(self) -> Request:
         """Return the request as it came, without what the application did to it."""
+        if self._request is None:
+            self._request = self._translated()
+        return self._request
+
+    @abstractmethod
+    def _translated(self) -> Request:
+        """Return what the web interface says, as a request."""
+
+    @property
+    def spool(self) -> Spool:
+        """What the application has read of the body."""
+        if self._spool is None:
+            self._spool = Spool(self.middleware.options.max_body, self.may_reach_a_mark)
+        return self._spool
+
+    def let_go(self) -> None:
+        """Forget the body; idempotent."""
+        if self._spool is not None:
+            self._spool.close()
 
     @abstractmethod
     def may_reach_a_mark(self) -> bool:
@@ -186,7 +202,7 @@ class Passage(Approach, ABC):
 
     def _decided(self, mark: Mark) -> Deferral | None:
         deferral = self.middleware.decide(self.request(), mark)
-        if deferral and self.spool.is_dropped:
+        if deferral and self._spool and self._spool.is_dropped:
             logger.warning(_NOT_KEPT, mark.name)
             return None
         return deferral
@@ -211,7 +227,7 @@ class Passage(Approach, ABC):
                 self.request(), self._mark, label, self._deferral, self.placeholder
             )
         except HookFailed:
-            self.spool.close()
+            self.let_go()
             raise
 
     def captured(self, scope: dict[str, Any], body: bytes, chunks: int) -> bytes:
@@ -227,6 +243,32 @@ _NOT_KEPT = (
     "%s was not deferred: its request's body was read by a decorator that hides the mark (it lacks "
     "functools.wraps) and is too large to be kept on suspicion"
 )
+
+
+def _said(
+    name: str,
+    hook: Callable[[Request], Any],
+    request: Request,
+    kinds: tuple[type, ...],
+    advice: str,
+) -> Any:
+    """Return what a function of the application says of a request.
+
+    Raises:
+        HookFailed: it has raised, or returned something of another kind; that is not shown, it may be a secret.
+    """
+    try:
+        said = hook(request)
+    except Exception as exc:
+        raise HookFailed(name) from exc
+    if not isinstance(said, kinds):
+        kind = type(said).__name__
+        raise HookFailed(name) from TypeError(f"the option {name}= returned a {kind}, {advice}")
+    return said
+
+
+_OWNER = "neither a text nor None; return for example str(user.id)"
+_OPERATOR = "neither True nor False; return for example user.is_staff"
 
 
 def is_of_the_submitter(name: str) -> bool:

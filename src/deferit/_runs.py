@@ -92,6 +92,17 @@ class Run(RunningJob, Work):
             self._deadline is not None and not self._canceled and time.monotonic() >= self._deadline
         )
 
+    @property
+    def tried(self) -> Trial:
+        """The trial that it is, as is known of it."""
+        assert self.trial is not None
+        return self.trial
+
+    def keep(self) -> None:
+        """Have its job stored, if it is only tried and its end is not known."""
+        if self.trial:
+            self.trial.keep(self)
+
     def cancel(self) -> None:
         """Have the handler told, when it next asks, and its answer thrown away."""
         self._canceled = True
@@ -177,7 +188,7 @@ class Run(RunningJob, Work):
         if self.trial is None or not self.trial.holds(piece):
             return False
         if self.trial.is_full:
-            self._worker.keep(self, self.trial)
+            self.keep()
         return True
 
     @staticmethod

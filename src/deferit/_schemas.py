@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deferit._core.flow import LONGEST_PAGE
 from deferit._core.ids import PATTERN
 from deferit._core.job import FINISHED, Status
+from deferit._core.listing import LONGEST_PAGE
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from deferit._loops import current_loop
+from deferit._loops import current_loop, new_event
 from deferit.exceptions import JobNotFound
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class AsyncSignal:
 
     def __init__(self) -> None:
         self._loop = current_loop()
-        self._event = anyio.Event()
+        self._event = new_event()
 
     def set(self) -> None:
         """Wake the task; from any thread."""
@@ -102,7 +102,7 @@ class AsyncSignal:
 
     def clear(self) -> None:
         """Forget what was set."""
-        self._event = anyio.Event()
+        self._event = new_event()
 
     async def wait(self, seconds: float | None = None) -> None:
         """Wait until it is set, at most so long."""

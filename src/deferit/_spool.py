@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
@@ -30,7 +29,7 @@ class Spool:
         """
         self._limit = limit
         self._is_worth_a_file = is_worth_a_file
-        self._parts: deque[bytes] = deque()
+        self._parts: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._length = 0
         self._is_dropped = False
@@ -42,20 +41,24 @@ class Spool:
         return self._is_dropped and self._length <= self._limit and self._failure is None
 
     def keep(self, data: bytes) -> None:
-        """Take note of a part that passes by."""
-        self._length += len(data)
-        if self._is_dropped:
+        """Take note of a part that passes by; may write to a disk."""
+        if self.keeps_in_memory(data):
             return
-        if self._length <= IN_MEMORY:
-            self._parts.append(data)
-        elif self._length > self._limit or not (self._file or self._is_worth_a_file()):
+        self._length += len(data)
+        if self._length > self._limit or not (self._file or self._is_worth_a_file()):
             self.close()
         else:
             self._to_file(data)
 
-    def needs_a_file(self, data: bytes) -> bool:
-        """Whether `keep` may write to a disk, which an event loop must not wait for."""
-        return not self._is_dropped and self._length + len(data) > IN_MEMORY
+    def keeps_in_memory(self, data: bytes) -> bool:
+        """Take note of a part if that needs no disk, which an event loop must not wait for; else say False."""
+        length = self._length + len(data)
+        if length > IN_MEMORY and not self._is_dropped:
+            return False
+        self._length = length
+        if not self._is_dropped:
+            self._parts.append(data)
+        return True
 
     def check(self, declared: int = 0) -> None:
         """Check that what has passed by so far, or is ``declared`` to come, can be captured.
@@ -98,6 +101,9 @@ class Spool:
     def close(self) -> None:
         """Let go of what was kept, and keep nothing that still passes by; idempotent."""
         self._is_dropped = True
+        self._is_worth_a_file = (
+            _never  # what it was belongs to who has this spool: a cycle, for the collector
+        )
         self._parts.clear()
         if self._file:
             with suppress(OSError):  # what was still to be written
@@ -124,3 +130,8 @@ class Spool:
             self._file.writelines(self._parts)
             self._parts.clear()
         self._file.write(data)
+
+
+def _never() -> bool:
+    """Say that nothing is worth a file any more."""
+    return False

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deferit._core.commands import Create
     from deferit._core.http import Pairs
     from deferit._core.job import Job
+    from deferit._runs import Run
 
 MOST_PIECES = 4
 """Full pieces of a response that are held in memory (1 MiB); a longer response has its job stored."""
@@ -43,8 +44,10 @@ class Trial:
     learned in a third; so each step is taken under a lock, and what came first holds.
     """
 
-    def __init__(self, create: Create) -> None:
+    def __init__(self, create: Create, store: Callable[[Run], object]) -> None:
+        """Be the trial of a job that ``store`` begins to have stored."""
         self.create = create
+        self._store = store
         self.failure: Exception | None = None
         self._lock = threading.Lock()
         self._pieces: list[bytes] = []
@@ -102,13 +105,13 @@ class Trial:
         """What the application raised beside the response that is the answer; its server would have logged it."""
         return None if self._is_kept or self._end is None else self._end.escaped
 
-    def begins_keeping(self) -> bool:
-        """Whether it is the caller's to have the job stored now; once only, and not if the end came in time."""
+    def keep(self, run: Run) -> None:
+        """Have the job of the run stored, if that is not under way and the end is not known."""
         with self._lock:
             if self._is_keeping or self._end is not None:
-                return False
+                return
             self._is_keeping = True
-            return True
+        self._store(run)
 
     def was_kept(self, store: Callable[[int, bytes], object]) -> End | None:
         """Take note that the job is in the store, and have it get what was held; return the end of the run if known."""

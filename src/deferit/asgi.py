@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import aclosing
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ from deferit._core.effects import (
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, headers_from, is_host, merged
+from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -33,7 +33,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,31 +72,40 @@ class ASGIMiddleware(Middleware):
         self.local = _Local()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                await self._http(scope, receive, send)
-            except HookFailed as exc:
-                await self._send(self.failed(exc), scope["method"], send)
-        elif scope["type"] == "lifespan":
+        if scope["type"] != "http":
+            await self._beside(scope, receive, send)
+            return
+        try:
+            path = _route_path(scope)
+            mounted = self.mounted(path)
+            if mounted:
+                await self._answer(mounted, scope, receive, send)
+                return
+            passage = _ASGIPassage(self, scope, receive, send)
+            route = self._routes.find(scope["method"], path) if self._has_routes else None
+            submission = self.configured(passage, route) if route else None
+            if submission is None:
+                token = current.set(passage)
+                try:
+                    await self.app(scope, passage.receive, passage.send)
+                finally:
+                    current.reset(token)
+                    if passage.placeholder is None:
+                        passage.let_go()
+                submission = passage.submission()
+            if submission:
+                await self._submit(submission, passage)
+        except HookFailed as exc:
+            await self._send(self.failed(exc), scope["method"], send)
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is not HTTP."""
+        if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     # --- the way of a request ----------------------------------------------------------------------------------------
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _route_path(scope)
-        mounted = self.mounted(path)
-        if mounted:
-            await self._answer(mounted, scope, receive, send)
-            return
-        passage = _ASGIPassage(self, scope, receive, send)
-        route = self._routes.find(scope["method"], path) if self._routes else None
-        submission = self.configured(passage.request(), route) if route else None
-        if submission is None:
-            submission = await self._pass_on(passage, scope, is_deferrable=route is not None)
-        if submission:
-            await self._submit(submission, passage)
 
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
@@ -106,20 +115,6 @@ class ASGIMiddleware(Middleware):
             await self._stream(response, receive, send)
         else:
             await self._send(response, visit.request.method, send)
-
-    async def _pass_on(
-        self, passage: _ASGIPassage, scope: Scope, *, is_deferrable: bool
-    ) -> Submission | None:
-        """Pass a request on to the application; return a submission if it reached a handler that is deferred."""
-        passage.is_deferrable = is_deferrable
-        token = current.set(passage)
-        try:
-            await self.app(scope, passage.receive, passage.send)
-        finally:
-            current.reset(token)
-            if not passage.is_placeholder:
-                passage.spool.close()
-        return passage.submission()
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
@@ -138,28 +133,27 @@ class ASGIMiddleware(Middleware):
         except ClientGone:
             return
         finally:
-            passage.spool.close()
+            passage.let_go()
         await self._send(response, submission.visit.request.method, passage.outer_send)
 
     async def _send(self, response: Response, method: str, send: Send) -> None:
-        if method == "HEAD":
+        if isinstance(response.body, bytes) or method == "HEAD":
+            body = response.body if method != "HEAD" else b""
             await send(_response_start(response))
-            await send({"type": "http.response.body", "body": b""})
-            return
-        if isinstance(response.body, bytes):
-            await send(_response_start(response))
-            await send({"type": "http.response.body", "body": response.body})
-            return
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._send_parts(response, send)
+
+    async def _send_parts(self, response: Response, send: Send) -> None:
+        """Send a body that is made while it is sent."""
         async with aclosing(aparts(response.body, self.engine.aperform)) as parts:
             try:
                 part = await anext(parts, b"")
             except StoreError as exc:
-                await self._send(unreadable(exc), method, send)
+                await self._send(unreadable(exc), "GET", send)
                 return
             await send(_response_start(response))
-            while (
-                part
-            ):  # one at a time: the next is not loaded before the client has taken this one
+            while part:  # the next is not loaded before the client has taken this one
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 part = await anext(parts, b"")
         await send({"type": "http.response.body", "body": b""})
@@ -216,18 +210,19 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
+    _has_body_ended = False
+
     def __init__(
         self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        super().__init__(middleware)
+        self.middleware = middleware
         self.scope = _copied(scope)
         self._inner_scope = scope
-        self.outer_send = send
         self._local = middleware.local
+        self.outer_send = send
         self._outer_receive = receive
-        self._has_body_ended = False
 
-    def request(self) -> Request:
+    def _translated(self) -> Request:
         return _request(self.scope)
 
     def may_reach_a_mark(self) -> bool:
@@ -242,17 +237,20 @@ class _ASGIPassage(Passage):
         """Pass on what the application asks for, and keep it in case the request is deferred."""
         message = await self._outer_receive()
         if message["type"] == "http.request":
-            body = message.get("body", b"")
-            if self.spool.needs_a_file(body):
-                await anyio.to_thread.run_sync(self.spool.keep, body)
-            else:
-                self.spool.keep(body)
+            spool, body = self.spool, message.get("body", b"")
+            if not spool.keeps_in_memory(body):
+                await anyio.to_thread.run_sync(spool.keep, body)
             self._has_body_ended = not message.get("more_body", False)
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass on what the application answers, unless it is the placeholder of a marked handler."""
-        if message["type"] == "http.response.start" and self.is_deferrable:
+        if self.is_deferrable:
+            return self._answered(message)
+        return self.outer_send(message)
+
+    async def _answered(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
             headers = _as_text(message.get("headers", ()))
             self.answers(message["status"], headers)
             message = {**message, "headers": _as_bytes(merged(headers, "Vary", ("Prefer",)))}
@@ -434,14 +432,17 @@ def _copied(scope: Scope) -> Scope:
 def _route_path(scope: Scope) -> str:
     """Return the path behind the application's root, which ASGI servers put in front of it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
+    root: str | None = scope.get("root_path")
+    if not root:
+        return path
+    root = root.rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path
 
 
 def _request(scope: Scope) -> Request:
-    headers = headers_from(_as_text(scope["headers"]))
+    headers = Fields(_as_text(scope["headers"]))
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(
         method=scope["method"],
@@ -457,15 +458,22 @@ def _root_url(scope: Scope, host: str | None) -> str:
     if host is None or not is_host(host):
         name, port = scope.get("server") or ("localhost", None)
         host = f"{name}:{port}" if port else str(name)
-    root = quote(scope.get("root_path", "").rstrip("/"))
-    return f"{scope.get('scheme', 'http')}://{host}{root}"
+    root = scope.get("root_path", "").rstrip("/")
+    return f"{scope.get('scheme', 'http')}://{host}{quote(root) if root else ''}"
 
 
 def _response_start(response: Response) -> Message:
-    headers = [(name.lower(), value) for name, value in _as_bytes(response.headers)]
-    if response.status not in BODILESS and response.length is not None:
-        headers.append((b"content-length", str(response.length).encode()))
+    headers = [(_name(name), value.encode("latin-1")) for name, value in response.headers]
+    length = response.length
+    if length is not None and response.status not in BODILESS:
+        headers.append((b"content-length", b"%d" % length))
     return {"type": "http.response.start", "status": response.status, "headers": headers}
+
+
+@lru_cache(256)
+def _name(name: str) -> bytes:
+    """Return a field's name as ASGI has it; there are few of them."""
+    return name.lower().encode("latin-1")
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -4,6 +4,11 @@ DeferitError
 ├── OptionError              an option, a mark or a route cannot be used
 ├── JobCanceled              raised inside a handler: its job was canceled, or its time is over
 ├── InvalidTransition        a job cannot go from this status to that
+├── FollowError              raised by ``deferit.client``: a job could not be followed to its result
+│   ├── JobFailed            the job has failed, and there is no response of its handler
+│   ├── JobWasCanceled       somebody has canceled the job
+│   ├── FollowTimeout        the job was not finished in time
+│   └── MonitorLost          the monitor, or the result, cannot be reached
 └── StoreError
     ├── StoreUnavailable     the store cannot be opened, read or written now
     ├── RecordDamaged        a record in the store cannot be read
@@ -17,6 +22,10 @@ DeferitError
 Every exception keeps its arguments in ``args``, so that it survives pickling on its way out of another process,
 and speaks in ``__str__``.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 
 class DeferitError(Exception):
@@ -43,6 +52,61 @@ class InvalidTransition(DeferitError):
     def __str__(self) -> str:
         before, after = self.args
         return f"a job that is {before} cannot become {after}"
+
+
+class FollowError(DeferitError):
+    """A job could not be followed to its result. The first argument is the URL of its monitor."""
+
+    @property
+    def url(self) -> str:
+        """The URL of the monitor, from which following can be resumed."""
+        return str(self.args[0])
+
+
+class JobFailed(FollowError):
+    """The job has failed, and there is no response of its handler. Arguments: the URL, the server's problem."""
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What the server says: ``message`` or ``detail``, ``code``, and what else it has."""
+        return dict(self.args[1])
+
+    def __str__(self) -> str:
+        return f"the job at {self.url} has failed{_told(self.problem)}"
+
+
+class JobWasCanceled(FollowError):
+    """Somebody has canceled the job. Arguments: the URL, the server's problem."""
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What the server says."""
+        return dict(self.args[1])
+
+    def __str__(self) -> str:
+        return f"somebody has canceled the job at {self.url}{_told(self.problem)}"
+
+
+class FollowTimeout(FollowError):
+    """The job was not finished in time; it goes on. Arguments: the URL, the seconds that it was given."""
+
+    def __str__(self) -> str:
+        url, seconds = self.args
+        return f"the job was not finished within {seconds:g} seconds and goes on; wait({url!r}) resumes"
+
+
+class MonitorLost(FollowError):
+    """The monitor, or the result, cannot be reached; the job may go on. Arguments: the URL, the reason."""
+
+    def __str__(self) -> str:
+        url, reason = self.args
+        return f"the job at {url} cannot be followed: {reason}; wait({url!r}) tries again"
+
+
+def _told(problem: dict[str, Any]) -> str:
+    words = problem.get("message") or problem.get("detail") or problem.get("title")
+    code = problem.get("code")
+    return (f": {words}" if words else "") + (f" ({code})" if code else "")
 
 
 class StoreError(DeferitError):

@@ -6,9 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 from deferit._core.document import LONGEST_RETRY
-from deferit._core.flow import LONGEST_PAGE, PAGE, ROUTES
+from deferit._core.flow import ROUTES
 from deferit._core.ids import PATTERN
 from deferit._core.job import Status
+from deferit._core.listing import LONGEST_PAGE, PAGE
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
 from deferit._schemas import Members, reference, schemas, words
 
@@ -20,8 +21,9 @@ def description(prefix: str = "/jobs", *, server_url: str = "/", with_list: bool
     """Return an OpenAPI 3.1 document that describes what is mounted under ``prefix``.
 
     ``server_url`` is the application's URL without ``prefix``. The list is there for applications that give the option
-    ``owner``. Under ``components`` is what an application's own description refers to where it is deferred: the
-    response ``AcceptedResponse``, the refusals of a submission, the parameters ``Prefer`` and ``IdempotencyKey``.
+    ``owner`` or ``operator``. Under ``components`` is what an application's own description refers to where it is
+    deferred: the response ``AcceptedResponse``, the refusals of a submission, the parameters ``Prefer`` and
+    ``IdempotencyKey``.
     """
     job = f"{prefix}/{{jobId}}"
     listed = {prefix: {"get": _list(), "head": _head(_list())}} if with_list else {}
@@ -65,18 +67,19 @@ def _monitor() -> Members:
     return _operation(
         "getJob",
         "Where a job stands; with `Prefer: wait=N` as soon as it is finished, or has changed. "
-        "A client that prefers `text/event-stream` is answered as by `getEvents`.",
+        "A client that prefers `text/event-stream` is answered as by `getEvents`, one that prefers `text/html` "
+        "by a page for people.",
         ("Prefer", "IfNoneMatch", "IfModifiedSince"),
         {
             "200": {
                 "description": "The job is finished: succeeded, failed or canceled.",
                 "headers": _headers("ETag", "Last-Modified", "Link", "Cache-Control", "Sunset"),
-                "content": _json("FinishedDocument"),
+                "content": _json("FinishedDocument") | _HTML,
             },
             "202": {
                 "description": "The job is not finished: ask again after `Retry-After` seconds.",
                 "headers": _headers("Location", "Retry-After", "ETag", "Link", "Cache-Control"),
-                "content": _json("PendingDocument"),
+                "content": _json("PendingDocument") | _HTML,
             },
             "304": _not_modified(),
             **_problems("job-not-found", "job-expired", "store-unavailable"),
@@ -92,13 +95,8 @@ def _delete() -> Members:
         {
             "200": _canceled(),
             "204": {"description": "The job was finished, and is gone with its result."},
-            **_problems(
-                "job-not-found",
-                "job-already-finished",
-                "job-expired",
-                "precondition-failed",
-                "store-unavailable",
-            ),
+            **_too_late(),
+            **_problems("job-not-found", "job-expired", "precondition-failed", "store-unavailable"),
         },
     )
 
@@ -106,13 +104,12 @@ def _delete() -> Members:
 def _cancel() -> Members:
     return _operation(
         "cancelJob",
-        "Cancel a job; a second time changes nothing.",
+        "Cancel a job; a second time changes nothing. A client that prefers `text/html` is led back to the monitor.",
         (),
         {
             "200": _canceled(),
-            **_problems(
-                "job-not-found", "job-already-finished", "job-expired", "store-unavailable"
-            ),
+            **_too_late(),
+            **_problems("job-not-found", "job-expired", "store-unavailable"),
         },
     )
 
@@ -145,7 +142,7 @@ def _result() -> Members:
             "202": {
                 "description": "The job is not finished: ask again after `Retry-After` seconds.",
                 "headers": _headers("Location", "Retry-After", "Link", "Cache-Control"),
-                "content": _json("PendingDocument"),
+                "content": _json("PendingDocument") | _HTML,
             },
             "206": {
                 "description": "The range of it that was asked for.",
@@ -182,13 +179,13 @@ def _events() -> Members:
 def _list() -> Members:
     return _operation(
         "listJobs",
-        "One's own jobs, newest first.",
+        "One's own jobs, newest first; everybody's for an operator.",
         ("Status", "Limit", "Cursor"),
         {
             "200": {
                 "description": "A page of them.",
                 "headers": _headers("Cache-Control") | _headers("Link", required=False),
-                "content": _json("JobList"),
+                "content": _json("JobList") | _HTML,
             },
             **_problems("invalid-parameter", "store-unavailable"),
         },
@@ -236,7 +233,7 @@ def _accepted() -> Members:
     return {
         "description": "The request is accepted; its job is durable. With `return=minimal` there is no body.",
         "headers": always | sometimes,
-        "content": _json("PendingDocument"),
+        "content": _json("PendingDocument") | _HTML,
     }
 
 
@@ -244,8 +241,15 @@ def _canceled() -> Members:
     return {
         "description": "The job is canceled; `error.detail` says what is guaranteed of its handler.",
         "headers": _headers("ETag", "Cache-Control"),
-        "content": _json("CanceledDocument"),
+        "content": _json("CanceledDocument") | _HTML,
     }
+
+
+def _too_late() -> Members:
+    """Return what a cancel of a finished job is answered; the page shows how it has ended."""
+    responses = _problems("job-already-finished")
+    responses["409"]["content"] |= _HTML
+    return responses
 
 
 def _not_modified() -> Members:
@@ -282,6 +286,9 @@ def _json(schema: str) -> Members:
 
 
 _ANYTHING: Members = {"*/*": {"schema": {}}}
+
+_HTML: Members = {"text/html": {"schema": {"type": "string", "description": "A page for people."}}}
+"""What is answered where the client prefers it to JSON."""
 
 _OF_MOUNTED_ROUTES = frozenset(
     {

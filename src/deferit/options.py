@@ -25,6 +25,7 @@ from deferit.stores.base import Store
 from deferit.stores.encrypted import EncryptedStore
 
 OwnerOf = Callable[[Request], str | None]
+IsOperator = Callable[[Request], bool]
 
 PREFIX = "DEFERIT_"
 
@@ -47,6 +48,7 @@ class Options:
         prefix: the path under which monitors and results are mounted.
         base_url: the application's public URL with any root path, without ``prefix``; None: as each request says.
         owner: a function of the captured `Request` that returns to whom a job belongs, a text or None.
+        operator: a function of the captured `Request` that returns True for who may see and cancel everybody's jobs.
         concurrency: how many jobs run at once in a process.
         max_queue: how many jobs may wait in the store, of all processes; None: any number.
         max_jobs_per_owner: how many jobs an owner may have in the store that are not finished; None: any number.
@@ -76,6 +78,7 @@ class Options:
     prefix: str = "/jobs"
     base_url: str | None = None
     owner: OwnerOf | None = None
+    operator: IsOperator | None = None
     concurrency: int = 8
     max_queue: int | None = 10_000
     max_jobs_per_owner: int | None = None
@@ -236,6 +239,14 @@ def _is_root(parts: SplitResult) -> bool:
 
 
 def _owner(name: str, value: object) -> OwnerOf | None:
+    return cast("OwnerOf | None", _function(name, value, "a text or None"))
+
+
+def _operator(name: str, value: object) -> IsOperator | None:
+    return cast("IsOperator | None", _function(name, value, "True or False"))
+
+
+def _function(name: str, value: object, returns: str) -> object:
     if isinstance(value, str):
         try:
             value = resolve_name(value)
@@ -243,9 +254,9 @@ def _owner(name: str, value: object) -> OwnerOf | None:
             msg = f"{name}={value!r} cannot be imported ({exc}); write 'package.module:function'"
             raise OptionError(msg) from exc
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-        msg = f"{name}={value!r} is not a plain function (not async) of the request that returns a text or None"
+        msg = f"{name}={value!r} is not a plain function (not async) of the request that returns {returns}"
         raise OptionError(msg)
-    return cast("OwnerOf | None", value)
+    return value
 
 
 def _encrypt(name: str, value: object) -> tuple[str, ...]:
@@ -294,6 +305,7 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
     "prefix": _path,
     "base_url": _url,
     "owner": _owner,
+    "operator": _operator,
     "concurrency": _count,
     "max_queue": _count_or_none,
     "max_jobs_per_owner": _count_or_none,

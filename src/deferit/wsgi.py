@@ -25,7 +25,7 @@ from deferit._core.effects import (
     parts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Request, Response, headers_from, is_host, merged
+from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from deferit._core.flow import Submission, Target
     from deferit._runs import Run
+    from deferit._spool import Spool
     from deferit.executors.base import Executor
 
     Write = Callable[[bytes], object]
@@ -93,11 +94,11 @@ class WSGIMiddleware(Middleware):
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         passage = _WSGIPassage(self, environ, start_response)
-        route = self._routes.find(environ["REQUEST_METHOD"], path) if self._routes else None
-        submission = self.configured(passage.request(), route) if route else None
+        route = self._routes.find(environ["REQUEST_METHOD"], path) if self._has_routes else None
+        submission = self.configured(passage, route) if route else None
         if submission:
             return self._submit(submission, passage)
-        return self._pass_on(passage, environ, is_deferrable=route is not None)
+        return self._pass_on(passage, environ)
 
     def _answer(
         self, mounted: Target, environ: WSGIEnvironment, start_response: StartResponse
@@ -110,19 +111,16 @@ class WSGIMiddleware(Middleware):
         response = drive(answer(visit, mounted), self.engine.perform)
         return self._send(response, visit.request.method, start_response)
 
-    def _pass_on(
-        self, passage: _WSGIPassage, environ: WSGIEnvironment, *, is_deferrable: bool
-    ) -> Iterable[bytes]:
+    def _pass_on(self, passage: _WSGIPassage, environ: WSGIEnvironment) -> Iterable[bytes]:
         """Pass a request on to the application; have it become a job if it reached a handler that is deferred."""
-        passage.is_deferrable = is_deferrable
         passage.tee(environ)
         token = current.set(passage)
         try:
             body = passage.begun(self.app(environ, passage.start_response))
         finally:
             current.reset(token)
-            if not passage.is_placeholder:
-                passage.spool.close()
+            if passage.placeholder is None:
+                passage.let_go()
         submission = passage.submission()
         if submission is None:
             return body
@@ -143,7 +141,7 @@ class WSGIMiddleware(Middleware):
         except ClientGone:
             response = Response(400)  # nobody hears it, but WSGI knows no other end
         finally:
-            passage.spool.close()
+            passage.let_go()
         return self._send(response, submission.visit.request.method, passage.outer_start_response)
 
     def _send(
@@ -172,13 +170,13 @@ class _WSGIPassage(Passage):
     def __init__(
         self, middleware: WSGIMiddleware, environ: WSGIEnvironment, start_response: StartResponse
     ) -> None:
-        super().__init__(middleware)
+        self.middleware = middleware
         self.environ = dict(environ)
         self.outer_start_response = start_response
-        self._input = _Tee(environ, self)
+        self._input = _Tee(environ, self.spool)
         self._has_started = False
 
-    def request(self) -> Request:
+    def _translated(self) -> Request:
         return _request(self.environ)
 
     def may_reach_a_mark(self) -> bool:
@@ -245,11 +243,11 @@ def _is_left_out(name: str, value: object) -> bool:
 class _Tee:
     """The body as an application reads it; what it reads is kept."""
 
-    def __init__(self, environ: WSGIEnvironment, passage: _WSGIPassage) -> None:
+    def __init__(self, environ: WSGIEnvironment, spool: Spool) -> None:
         self._input: InputStream = environ["wsgi.input"]
         self._declared = _content_length(environ)
         self._is_terminated = bool(environ.get("wsgi.input_terminated"))
-        self._passage = passage
+        self._spool = spool
         self.length = 0
 
     def read(self, *size: int) -> bytes:
@@ -267,10 +265,9 @@ class _Tee:
 
     def drain(self) -> None:
         """Read what the application has left; never past the end, where a server may block."""
-        spool = self._passage.spool
-        spool.check(self._declared)
+        self._spool.check(self._declared)
         while (size := self._left()) > 0 and self.read(size):
-            spool.check()
+            self._spool.check()
         if not self._is_terminated and self._left() > 0:
             raise ClientGone
 
@@ -281,7 +278,7 @@ class _Tee:
 
     def _kept(self, data: bytes) -> bytes:
         self.length += len(data)
-        self._passage.spool.keep(data)
+        self._spool.keep(data)
         return data
 
 
@@ -365,7 +362,7 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=headers_from(EnvironHeaders(environ)),
+        headers=Fields(EnvironHeaders(environ)),
         scope=environ,
         root_url=_root_url(environ),
     )

@@ -62,8 +62,7 @@ def measure(clients: int, folder: Path) -> Figures:
         monitor = _running_job(server)
         with ExitStack() as stack:
             _connected(stack, server, monitor, WARM_UP)
-        assert server._process
-        process = server._process.pid
+        process = server.pid
         before = _resident(process)
         with ExitStack() as stack:
             sockets = _connected(stack, server, monitor, clients)

@@ -131,8 +131,8 @@ class Site:
         worker = self.worker
         signals = self.middleware.engine._ledger.signals
         free = self.middleware.options.concurrency
-        until(lambda: worker._slots._free == free, "all slots to be free")
-        until(lambda: not (worker._runs or worker._trials or worker._carried), "no run to be kept")
+        until(lambda: worker.slots._free == free, "all slots to be free")
+        until(lambda: not (worker.runs or worker.trials or worker.carried), "no run to be kept")
         until(lambda: not signals._watches, "nobody to wait")
 
 

@@ -397,7 +397,7 @@ def test_a_trial_when_the_process_ends_is_stored_and_given_its_grace(
         store.gate.clear()
     closing = threading.Thread(target=shop.middleware.close)
     closing.start()
-    until(lambda: engine._worker._is_closing, "the process to begin to end")
+    until(lambda: engine._worker.is_closing, "the process to begin to end")
     threading.Timer(0.1, store.gate.set).start()
     threading.Timer(0.3, shop.stage.open, ["slow"]).start()
     answer = exchange.answer()
@@ -408,7 +408,7 @@ def test_a_trial_when_the_process_ends_is_stored_and_given_its_grace(
         result = shop.result_of(answer["Location"])
         assert (result.status, result.body) == (201, b"at last")
     assert shop.stage.calls["slow"] == 1
-    assert not engine._worker._trials | engine._worker._runs.keys()
+    assert not engine._worker.trials | engine._worker.runs.keys()
 
 
 def test_a_trial_that_outlasts_the_grace_is_given_back(build: Build) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import threading
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.browsers import browser_or_skip
 from tests.contract.served.servers import serve
 from tests.servers.harness import UVICORN_2
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tests.servers.harness import Server
 
 pytestmark = pytest.mark.server
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 PAGE = """<!doctype html>
 <title>A page of another origin</title>
@@ -108,13 +106,7 @@ class Page(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        reason = f"none of {', '.join(BROWSERS)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(f"{reason}: apt-get install --no-install-recommends chromium")
-        pytest.skip(reason)
-    return found
+    return browser_or_skip()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -306,10 +305,10 @@ def test_expiry_never_touches_a_job_that_is_not_finished(shop: Site) -> None:
     engine = shop.middleware.engine
     long_ago = time.time() - 10 * 86_400
     marks = {"route": "x", "method": "POST", "ttl": 0.0}
-    old = replace(engine.draft(**marks), created_at=long_ago, updated_at=long_ago)
+    old = engine.draft(**marks).but(created_at=long_ago, updated_at=long_ago)
     running, waiting = (
         old.claimed(long_ago),
-        replace(engine.draft(**marks), due_at=time.time() + 9e5),
+        engine.draft(**marks).but(due_at=time.time() + 9e5),
     )
     execute(shop.store, Create(running, b"", lease_until=time.time() + 60), Create(waiting, b""))
 
@@ -324,10 +323,10 @@ def test_expiry_never_touches_a_job_that_is_not_finished(shop: Site) -> None:
 
 def test_what_was_canceled_longer_ago_than_it_is_kept_is_gone(shop: Site) -> None:
     job = shop.middleware.engine.draft(route="x", method="POST", ttl=60.0)
-    waiting = replace(job, due_at=time.time() + 9e5)
+    waiting = job.but(due_at=time.time() + 9e5)
     execute(shop.store, Create(waiting, b""), Cancel(job.id, 0, time.time() - 59, "never started"))
     kept = shop.get(f"/jobs/{job.id}").status
-    other = replace(waiting, id=shop.middleware.engine.draft(route="x", method="POST", ttl=60.0).id)
+    other = waiting.but(id=shop.middleware.engine.draft(route="x", method="POST", ttl=60.0).id)
     execute(shop.store, Create(other, b""), Cancel(other.id, 0, time.time() - 61, "never started"))
 
     assert (kept, shop.get(f"/jobs/{other.id}").status) == (200, 410)

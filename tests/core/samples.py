@@ -9,11 +9,12 @@ from werkzeug.datastructures import Headers
 
 from deferit._core.document import Site
 from deferit._core.effects import CapturedRequest, Effect, Flow
-from deferit._core.flow import Submission, Visit
+from deferit._core.flow import Submission
 from deferit._core.http import Request, Response
 from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.policy import Deferral, Mark
 from deferit._core.prefer import NOTHING, Prefer, parse
+from deferit._core.visits import Visit
 
 if TYPE_CHECKING:
     from deferit._core.allowed import AllowList

@@ -126,7 +126,7 @@ def test_a_claim_of_a_callback_is_its_next_attempt() -> None:
     job = claim.apply(succeeded(callback=CALLBACK))
 
     assert job.callback == replace(CALLBACK, attempts=1, due_at=LATER + 30)
-    assert replace(job, callback=None) == succeeded()
+    assert job.but(callback=None) == succeeded()
 
 
 def test_the_callback_of_an_expired_job_is_dropped() -> None:
@@ -137,7 +137,7 @@ def test_the_callback_of_an_expired_job_is_dropped() -> None:
 
 @pytest.mark.parametrize("again_at", [LATER, None])
 def test_a_claimed_callback_is_settled(again_at: float | None) -> None:
-    claimed = replace(succeeded(), callback=CALLBACK.claimed(LATER + 30))
+    claimed = succeeded().but(callback=CALLBACK.claimed(LATER + 30))
 
     settled = SettleCallback(JOB_ID, 1, again_at).apply(claimed)
 
@@ -153,7 +153,7 @@ def test_a_claimed_callback_is_settled(again_at: float | None) -> None:
     ],
 )
 def test_who_comes_with_an_old_claim_settles_nothing(callback: Callback | None) -> None:
-    job = replace(succeeded(), callback=callback)
+    job = succeeded().but(callback=callback)
 
     assert SettleCallback(JOB_ID, 1, LATER).apply(job) is job
 

@@ -7,17 +7,22 @@ import pytest
 from tests.core.samples import JOB_ID, NOON, SITE, a_job, running, succeeded
 
 from deferit._core.document import status_document
-from deferit._core.effects import Effect, Now, ShuttingDown, Wait, parts
+from deferit._core.effects import Effect, Foresee, Now, ShuttingDown, Wait, parts
+from deferit._core.estimate import Estimate, Outlook
 from deferit._core.events import KEEP_ALIVE, RETRY, Events
-from deferit._core.queries import Ahead, Position
+from deferit._core.job import Job, Status
 from deferit.exceptions import JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deferit._core.job import Job
 
+EXPECTED = Estimate(NOON + 8, NOON + 9, NOON + 7)
 WAITING = b": waiting\n\n"
+
+
+def outlook(job: Job) -> Outlook:
+    return Outlook(NOON, 3 if job.status is Status.ACCEPTED else None, EXPECTED)
 
 
 def history(*jobs: Job | Exception) -> Callable[[Effect], object]:
@@ -31,7 +36,10 @@ def history(*jobs: Job | Exception) -> Callable[[Effect], object]:
             if isinstance(found, Exception):
                 raise found
             return found
-        return Ahead(3, 0) if isinstance(effect, Position) else {Now(): NOON}[effect]  # type: ignore[index]
+        if isinstance(effect, Foresee):
+            return outlook(effect.job)
+        assert effect == Now()
+        return NOON
 
     return perform
 
@@ -53,8 +61,8 @@ def test_each_change_is_an_event_to_the_end() -> None:
 
     assert retry == RETRY
     assert [shown(event) for event in events] == [
-        (1, status_document(a_job(), SITE, NOON, 3)),
-        (2, status_document(running(), SITE, NOON, None)),
+        (1, status_document(a_job(), SITE, NOON, outlook(a_job()))),
+        (2, status_document(running(), SITE, NOON, outlook(running()))),
         (3, status_document(succeeded(), SITE, NOON, None)),
     ]
 

@@ -33,26 +33,31 @@ from deferit._core.commands import Cancel, Create, Purge
 from deferit._core.effects import (
     Capture,
     Effect,
+    Foresee,
     HookFailed,
     Now,
+    Recall,
     RequestTooLarge,
     ShuttingDown,
     Stop,
     Try,
     Wait,
 )
+from deferit._core.estimate import Estimate, Known, Outlook
 from deferit._core.events import Events
-from deferit._core.flow import Target, Visit, answer, may_see, submit, target, unreadable
+from deferit._core.flow import Target, answer, submit, target, unreadable
 from deferit._core.http import Response
 from deferit._core.job import Job, Status
+from deferit._core.pace import pace
 from deferit._core.policy import AcceptHook, Mark, Refusal
 from deferit._core.prefer import Prefer
-from deferit._core.queries import Ahead, Get, List, Position
-from deferit.exceptions import JobNotFound, KeyReused, StoreUnavailable
+from deferit._core.queries import Get, List
+from deferit.exceptions import JobNotFound, KeyReused, QueueFull, StoreUnavailable, TooManyJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOOK = Outlook(NOON)
 DOWN = StoreUnavailable("sqlite:///jobs.db", "disk full")
 BAD_LIMITS = ["", "0", "101", "-1", "+5", "1e1", "x", "²", "٣", "9" * 5000]
 
@@ -64,9 +69,8 @@ def test_a_request_becomes_durable_and_then_is_answered_202() -> None:
 
     assert driven.effect == Capture(JOB_ID, needs_digest=False)
     assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded)
-    assert driven.answer(a_job()) == Position(a_job().id)
-    assert driven.answer(Ahead(4, 0)) == Now()
-    assert driven.answer(NOON) is None
+    assert driven.answer(a_job()) == Foresee(a_job())
+    assert driven.answer(Outlook(NOON, 4)) is None
 
     assert driven.end.status == 202
     assert driven.end.header("Location") == MONITOR
@@ -77,8 +81,8 @@ def test_a_job_that_was_started_at_once_has_no_position() -> None:
     driven = Driven(submit(a_submission()))
 
     driven.answer(CAPTURED)
-    assert driven.answer(running()) == Now()
-    driven.answer(NOON)
+    assert driven.answer(running()) == Foresee(running())
+    driven.answer(LOOK)
 
     assert members(driven.end)["status"] == "running"
 
@@ -99,8 +103,8 @@ def test_what_does_not_end_in_time_is_answered_202() -> None:
 
     driven.answer(CAPTURED)
     driven.answer(running())
-    assert driven.answer(running()) == Now()
-    driven.answer(NOON)
+    assert driven.answer(running()) == Foresee(running())
+    driven.answer(LOOK)
 
     assert driven.end.status == 202
     assert driven.end.header("Preference-Applied") == "wait=5"
@@ -120,8 +124,8 @@ def test_a_process_that_is_to_end_answers_202_and_waits_no_longer() -> None:
 
     driven.answer(CAPTURED)
     driven.answer(running())
-    assert driven.answer(ShuttingDown()) == Now()
-    driven.answer(NOON)
+    assert driven.answer(ShuttingDown()) == Foresee(running())
+    driven.answer(LOOK)
 
     assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
 
@@ -148,6 +152,56 @@ def test_what_cannot_be_made_durable_is_refused(
     assert driven.end.header("Location") is None
 
 
+EIGHTY_SECONDS = Known(route=pace([80.0] * 30), concurrency=8)
+
+
+@pytest.mark.parametrize(
+    ("exc", "refusal", "pause"),
+    [
+        (QueueFull(100), (503, "queue-full"), "10"),
+        (TooManyJobs(3), (429, "too-many-jobs"), "26"),
+        (TooManyJobs(1), (429, "too-many-jobs"), "30"),
+    ],
+)
+def test_a_client_that_finds_no_room_is_asked_to_come_back_when_a_job_has_ended(
+    exc: Exception, refusal: tuple[int, str], pause: str
+) -> None:
+    driven = Driven(submit(a_submission()))
+    driven.answer(CAPTURED)
+
+    assert driven.answer(exc) == Recall(a_job())
+    assert driven.answer(EIGHTY_SECONDS) is None
+
+    assert code_of(driven.end) == refusal
+    assert driven.end.header("Retry-After") == pause
+    assert str(exc.args[0]) in members(driven.end)["detail"]
+
+
+@pytest.mark.parametrize("answer", [Known(), DOWN])
+def test_a_client_that_finds_no_room_tries_again_soon_where_nothing_is_known(
+    answer: object,
+) -> None:
+    driven = Driven(submit(a_submission()))
+    driven.answer(CAPTURED)
+    driven.answer(QueueFull(100))
+    driven.answer(answer)
+
+    assert code_of(driven.end) == (503, "queue-full")
+    assert driven.end.header("Retry-After") == "1"
+
+
+def test_an_answer_tells_what_was_foreseen() -> None:
+    driven = Driven(submit(a_submission()))
+    driven.answer(CAPTURED)
+    driven.answer(running())
+    driven.answer(Outlook(NOON, None, Estimate(NOON + 40, NOON + 60, NOON + 25)))
+
+    shown = members(driven.end)
+    assert shown["estimatedCompletion"] == "2027-01-15T08:00:40.000Z"
+    assert shown["estimatedCompletionLatest"] == "2027-01-15T08:01:00.000Z"
+    assert (driven.end.header("Retry-After"), shown["retryAfter"]) == ("20", 20)
+
+
 def test_the_refusal_names_the_limit() -> None:
     driven = Driven(submit(a_submission()))
 
@@ -163,7 +217,7 @@ def test_a_store_that_goes_away_after_the_job_is_durable_does_not_unmake_it(wait
     driven.answer(CAPTURED)
     if driven.answer(a_job()) == Wait(a_job(), wait):
         driven.answer(DOWN)
-    assert driven.effect == Position(a_job().id)
+    assert driven.effect == Foresee(a_job())
     assert driven.answer(DOWN) == Now()
     driven.answer(NOON)
 
@@ -178,7 +232,7 @@ def test_what_the_application_put_on_its_placeholder_stays_on_202_and_refusal() 
     )
     good, bad = Driven(submit(submission)), Driven(submit(submission))
 
-    for value in (CAPTURED, running(), NOON):
+    for value in (CAPTURED, running(), LOOK):
         good.answer(value)
     bad.answer(ShuttingDown())
 
@@ -188,7 +242,7 @@ def test_what_the_application_put_on_its_placeholder_stays_on_202_and_refusal() 
 def test_another_origin_may_read_the_fields_of_a_202() -> None:
     driven = Driven(submit(a_submission(Origin="https://spa.example")))
 
-    for value in (CAPTURED, running(), NOON):
+    for value in (CAPTURED, running(), LOOK):
         driven.answer(value)
 
     exposed = driven.end.header("Access-Control-Expose-Headers")
@@ -266,8 +320,8 @@ def test_a_handler_that_does_not_end_in_time_is_a_202_at_once() -> None:
     driven = tried()
 
     assert driven.answer(running()) == Now()
-    assert driven.answer(NOON + 2) == Now()
-    driven.answer(NOON + 2)
+    assert driven.answer(NOON + 2) == Foresee(running())
+    driven.answer(Outlook(NOON + 2))
 
     assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
 
@@ -322,7 +376,7 @@ def test_the_first_request_with_a_key_is_answered_as_any_other() -> None:
     assert create.job.identity is not None
     assert create.job.identity.while_unfinished is False
     driven.answer(create.job.claimed(NOON))
-    driven.answer(NOON)
+    driven.answer(LOOK)
 
     assert driven.end.status == 202
     assert driven.end.header("Idempotent-Replayed") is None
@@ -337,8 +391,8 @@ OTHER_ID = JOB_ID.replace("0006654e", "0006654d")
 def test_the_next_one_has_the_job_of_the_first(job: Job, status: int) -> None:
     driven, _ = created(Idempotency_Key='"k"')
 
-    if driven.answer(job) == Now():
-        driven.answer(NOON)
+    if driven.answer(job) == Foresee(job):
+        driven.answer(LOOK)
 
     assert driven.end.status == status
     assert driven.end.header("Idempotent-Replayed") == "true"
@@ -369,7 +423,7 @@ def test_identical_requests_share_a_job_if_the_mark_wants_that() -> None:
     assert create.job.identity is not None
     assert create.job.identity.while_unfinished is True
     driven.answer(running(id=OTHER_ID))
-    driven.answer(NOON)
+    driven.answer(LOOK)
 
     assert members(driven.end)["id"] == OTHER_ID
     assert driven.end.header("Idempotent-Replayed") is None
@@ -487,11 +541,17 @@ def test_an_unknown_id_and_somebody_elses_job_are_the_same_404(resource: str, me
 
 
 def test_a_job_without_an_owner_answers_to_whoever_knows_its_url() -> None:
-    assert may_see(a_job(), None)
-    assert may_see(a_job(), "eve")
-    assert may_see(a_job(owner="ada"), "ada")
-    assert not may_see(a_job(owner="ada"), "eve")
-    assert not may_see(a_job(owner="ada"), None)
+    assert a_visit().may_see(a_job())
+    assert a_visit(owner="eve").may_see(a_job())
+    assert a_visit(owner="ada").may_see(a_job(owner="ada"))
+    assert not a_visit(owner="eve").may_see(a_job(owner="ada"))
+    assert not a_visit().may_see(a_job(owner="ada"))
+
+
+def test_an_operator_sees_every_job() -> None:
+    operator = replace(a_visit(owner="eve"), is_operator=True)
+
+    assert operator.may_see(a_job(owner="ada"))
 
 
 @pytest.mark.parametrize(("resource", "method"), ROUTES)
@@ -548,9 +608,8 @@ def test_another_origin_may_read_the_fields_of_a_refusal() -> None:
 def test_the_monitor_of_a_waiting_job_tells_its_position() -> None:
     driven = asked(job=a_job())
 
-    assert driven.effect == Position(a_job().id)
-    assert driven.answer(Ahead(2, 0)) == Now()
-    driven.answer(NOON)
+    assert driven.effect == Foresee(a_job())
+    assert driven.answer(Outlook(NOON, 2)) is None
 
     assert driven.end.status == 202
     assert members(driven.end)["queuePosition"] == 2
@@ -569,7 +628,7 @@ def test_the_monitor_of_a_finished_job_is_200_whatever_became_of_it(job: Job, me
 
 def test_a_monitor_that_is_known_is_304() -> None:
     driven = asked(If_None_Match='W/"2"')
-    driven.answer(NOON)
+    driven.answer(LOOK)
 
     assert driven.end.status == 304
 
@@ -580,9 +639,9 @@ def test_a_monitor_that_is_known_is_304() -> None:
         ({"Prefer": "wait=5"}, Wait(running(), 5)),
         ({"Prefer": "wait=99"}, Wait(running(), 30.0)),
         ({"Prefer": "wait=5", "If_None_Match": 'W/"2"'}, Wait(running(), 5, revision=2)),
-        ({"Prefer": "wait=5", "If_None_Match": 'W/"1"'}, Now()),
-        ({"Prefer": "wait=0"}, Now()),
-        ({}, Now()),
+        ({"Prefer": "wait=5", "If_None_Match": 'W/"1"'}, Foresee(running())),
+        ({"Prefer": "wait=0"}, Foresee(running())),
+        ({}, Foresee(running())),
     ],
 )
 def test_a_long_poll_waits_for_the_end_or_for_a_change_that_the_client_has_not_seen(
@@ -620,8 +679,8 @@ def test_a_long_poll_that_cannot_go_on_answers_with_the_job_as_it_was(
 ) -> None:
     driven = asked(resource, Prefer="wait=5")
 
-    assert driven.answer(exc) == Now()
-    driven.answer(NOON)
+    assert driven.answer(exc) == Foresee(running())
+    driven.answer(LOOK)
 
     assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
 
@@ -654,23 +713,30 @@ def test_who_has_seen_the_last_event_is_told_not_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "is_stream"),
+    ("accept", "media_type"),
     [
-        ("text/event-stream", True),
-        ("text/event-stream, application/json;q=0.5", True),
-        ("application/json", False),
-        ("*/*", False),
-        ("text/html", False),
-        ("", False),
-        ("application/json, text/event-stream;q=0.5", False),
+        ("text/event-stream", "text/event-stream"),
+        ("text/event-stream, application/json;q=0.5", "text/event-stream"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("image/png", "application/json"),
+        ("application/json, text/event-stream;q=0.5", "application/json"),
+        ("application/json, text/html", "application/json"),
+        ("text/html, application/json", "application/json"),
+        ("text/html;q=0.5, */*", "application/json"),
+        ("text/html;q=0", "application/json"),
+        ("text/html", "text/html; charset=utf-8"),
+        ("text/html, application/json;q=0.9", "text/html; charset=utf-8"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("text/*", "text/html; charset=utf-8"),
     ],
 )
-def test_a_monitor_streams_to_whom_prefers_that(accept: str, is_stream: bool) -> None:
+def test_a_monitor_answers_what_the_client_likes_best(accept: str, media_type: str) -> None:
     driven = asked(Accept=accept)
-    if not is_stream:
-        driven.answer(NOON)
+    if driven.effect:
+        driven.answer(LOOK)
 
-    media_type = "text/event-stream" if is_stream else "application/json"
     assert driven.end.header("Content-Type") == media_type
     assert driven.end.header("Vary") == "Prefer, Accept"
 
@@ -742,7 +808,8 @@ def test_what_is_expired_is_not_listed_and_the_next_page_goes_on_behind_it() -> 
 def test_nobody_has_no_jobs() -> None:
     driven = listed(owner=None)
 
-    assert driven.effect is None
+    assert driven.effect == Now()
+    driven.answer(NOON)
     assert members(driven.end) == {"jobs": [], "links": []}
 
 
@@ -787,9 +854,8 @@ def test_a_store_that_is_down_lists_nothing() -> None:
 def test_the_result_route_is_202_until_there_is_a_result(method: str) -> None:
     driven = asked("result", method, a_job())
 
-    assert driven.effect == Position(a_job().id)
-    assert driven.answer(Ahead(1, 0)) == Now()
-    driven.answer(NOON)
+    assert driven.effect == Foresee(a_job())
+    assert driven.answer(Outlook(NOON, 1)) is None
 
     assert (driven.end.status, driven.end.header("Location")) == (202, RESULT)
     assert members(driven.end)["queuePosition"] == 1
@@ -807,7 +873,7 @@ def test_the_result_route_waits_for_the_end_alone() -> None:
 def test_a_result_is_replayed_without_cookies_unless_they_are_wanted() -> None:
     job = succeeded(a_result(200, (("Set-Cookie", "a=1"),)))
     visit = a_visit()
-    wanted = Visit(visit.request, visit.site, None, visit.prefer, 30.0, cookies=True)
+    wanted = replace(visit, cookies=True)
     driven = Driven(answer(wanted, Target(JOB_ID, "result")))
 
     driven.answer(job)
@@ -902,7 +968,6 @@ def test_a_finished_job_cannot_be_canceled(status: Status) -> None:
 
 def test_canceling_twice_is_once() -> None:
     driven = asked("cancel", "POST", canceled())
-    driven.answer(NOON)
 
     assert driven.end.status == 200
     assert members(driven.end)["status"] == "canceled"
@@ -956,7 +1021,7 @@ def test_someone_elses_job_is_looked_up_as_an_unknown_one_and_no_further(
     assert theirs.effect == unknown.effect
     if theirs.effect:
         assert theirs.effect == Get(JOB_ID)
-        assert theirs.answer(replace(in_status(status), owner="ann")) is None
+        assert theirs.answer(in_status(status).but(owner="ann")) is None
         assert unknown.answer(JobNotFound(JOB_ID)) is None
 
     assert theirs.end == unknown.end
@@ -976,7 +1041,7 @@ def test_an_accept_hook_that_raises_is_said_to_have_failed() -> None:
 def test_an_owner_is_compared_as_a_whole(owner: str) -> None:
     job = a_job(owner=owner)
 
-    assert may_see(job, owner)
-    assert not may_see(job, owner + "x")
-    assert not may_see(job, owner[1:] + "y")
-    assert not may_see(job, None)
+    assert a_visit(owner=owner).may_see(job)
+    assert not a_visit(owner=owner + "x").may_see(job)
+    assert not a_visit(owner=owner[1:] + "y").may_see(job)
+    assert not a_visit().may_see(job)

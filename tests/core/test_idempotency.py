@@ -155,7 +155,7 @@ def test_a_key_of_the_clients_lives_as_long_as_the_job_one_of_ours_as_long_as_th
     job = in_status(status)
 
     assert job.key is None
-    assert replace(job, identity=Identity("k", "f")).key == "k"
-    ours = replace(job, identity=Identity("k", "f", while_unfinished=True))
+    assert job.but(identity=Identity("k", "f")).key == "k"
+    ours = job.but(identity=Identity("k", "f", while_unfinished=True))
     assert ours.key == (None if job.is_finished else "k")
     assert succeeded().key is None

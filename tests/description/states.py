@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.web.sites import opened
@@ -52,7 +51,7 @@ def put(store: Store, state: str, application: str) -> str:
 
 
 def accepted(job: Job) -> Sequence[Command]:
-    return [Create(replace(job, due_at=job.created_at, application="elsewhere"), b"")]
+    return [Create(job.but(due_at=job.created_at, application="elsewhere"), b"")]
 
 
 def scheduled(job: Job) -> Sequence[Command]:
@@ -76,7 +75,7 @@ def canceled_while_it_ran(job: Job) -> Sequence[Command]:
 
 
 def expired(job: Job) -> Sequence[Command]:
-    return canceled(replace(job, created_at=job.created_at - 2 * HOUR))
+    return canceled(job.but(created_at=job.created_at - 2 * HOUR))
 
 
 def answered(status: int, headers: Pairs, body: bytes = BODY) -> Callable[[Job], Sequence[Command]]:
@@ -97,7 +96,7 @@ PENDING = {
     "scheduled": scheduled,
     "running": running,
     "reporting": reporting,
-    "nobody's": lambda job: scheduled(replace(job, owner=None)),
+    "nobody's": lambda job: scheduled(job.but(owner=None)),
 }
 
 FINISHED = {
@@ -116,7 +115,7 @@ FINISHED = {
 
 GONE = {
     "expired": expired,
-    "somebody else's": lambda job: scheduled(replace(job, owner="bob")),
+    "somebody else's": lambda job: scheduled(job.but(owner="bob")),
     "unknown": lambda _job: [],
 }
 

@@ -13,6 +13,7 @@ from tests.description.sites import Visitor, visitor
 from tests.description.states import FINISHED, PENDING
 
 from deferit._core import document
+from deferit._core.estimate import Estimate, Outlook
 from deferit._core.flow import ROUTES
 from deferit._core.job import Status
 from deferit._core.problems import PROBLEMS, problem
@@ -84,13 +85,35 @@ def test_an_application_can_refer_to_the_202() -> None:
     deferral = samples.a_submission().deferral
     job = samples.a_job()
 
-    response = document.accepted(job, samples.SITE, samples.NOON, 0, deferral)
+    response = document.accepted(job, samples.SITE, samples.NOON, None, deferral)
 
     described = DESCRIPTION["components"]["responses"]["AcceptedResponse"]
     names = {name for name, _ in response.headers} - {"Content-Type"}
     assert names <= described["headers"].keys()
     assert names >= {name for name, field in described["headers"].items() if field["required"]}
     assert valid("PendingDocument", samples.members(response))
+
+
+def test_pages_are_described_where_they_are_answered() -> None:
+    job = "/jobs/{jobId}"
+
+    described = {
+        (method, path, status)
+        for path, operations in DESCRIPTION["paths"].items()
+        for method, operation in operations.items()
+        if method != "parameters"
+        for status, response in operation["responses"].items()
+        if "text/html" in response.get("content", {})
+    }
+
+    assert described == {
+        ("get", "/jobs", "200"),
+        *(("get", job, status) for status in ("200", "202")),
+        ("get", f"{job}/result", "202"),
+        *(("delete", job, status) for status in ("200", "409")),
+        *(("post", f"{job}/cancel", status) for status in ("200", "409")),
+    }
+    assert "text/html" in DESCRIPTION["components"]["responses"]["AcceptedResponse"]["content"]
 
 
 @pytest.mark.parametrize("route", ["", "result", "events"])
@@ -183,7 +206,9 @@ EVERY_MEMBER = (
 def test_every_member_is_described_and_seen() -> None:
     seen: set[str] = set()
     for job in EVERY_MEMBER:
-        members = document.status_document(job, samples.SITE, samples.NOON + 2, 3)
+        now = samples.NOON + 2
+        outlook = Outlook(now, 3, Estimate(now + 8, now + 9, now + 7))
+        members = document.status_document(job, samples.SITE, now, outlook)
         seen |= members.keys()
         assert validator("StatusDocument").is_valid(members), members
 
@@ -192,7 +217,7 @@ def test_every_member_is_described_and_seen() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_a_document_that_lacks_what_is_always_there_is_none(status: Status) -> None:
-    whole = document.status_document(samples.in_status(status), samples.SITE, samples.NOON, 0)
+    whole = document.status_document(samples.in_status(status), samples.SITE, samples.NOON, None)
     always = ("id", "status", "done", "created", "updated", "monitorUrl", "resultUrl")
 
     for name in always:

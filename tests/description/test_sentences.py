@@ -15,9 +15,9 @@ from tests.web.clients import BASE
 from tests.web.sites import site
 
 from deferit._core import document
-from deferit._core.effects import Now, Wait
+from deferit._core.effects import Foresee, Now, Wait
+from deferit._core.estimate import Outlook
 from deferit._core.events import KEEP_ALIVE, Events
-from deferit._core.queries import Ahead, Position
 from deferit.options import options_from
 
 if TYPE_CHECKING:
@@ -212,8 +212,8 @@ def test_events_are_the_present_document_and_each_change_to_the_end() -> None:
             case Wait(seconds=seconds):
                 assert seconds == KEEP_ALIVE == 15
                 answer = next(changes)
-            case Position():
-                answer = Ahead(3, 1)
+            case Foresee():
+                answer = Outlook(samples.NOON + 2, 3)
             case Now():
                 answer = samples.NOON + 2
 
@@ -247,7 +247,7 @@ def test_a_monitor_answers_events_to_who_prefers_them(shop: Site) -> None:
     shop.end_of(monitor)
 
     preferred = shop.get(monitor, Accept="text/event-stream")
-    plain = shop.get(monitor, Accept="text/html, application/json;q=0.5, */*;q=0.1")
+    plain = shop.get(monitor, Accept="image/png, */*;q=0.1")
 
     assert preferred.body == shop.get(monitor + "/events").body
     assert plain["Content-Type"] == "application/json"

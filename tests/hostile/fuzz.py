@@ -17,10 +17,19 @@ import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  #
 with atheris.instrument_imports(include=["deferit", "werkzeug"]):  # pyright: ignore[reportAttributeAccessIssue]
     from werkzeug.datastructures import Headers
 
-    from deferit._core import document, flow, idempotency, policy, prefer, ranges
+    from deferit._core import (
+        document,
+        flow,
+        idempotency,
+        listing,
+        policy,
+        prefer,
+        ranges,
+        representations,
+    )
     from deferit._core.allowed import AllowList, url_from
     from deferit._core.callback import CallbackNotAllowed, callback_from
-    from deferit._core.http import Request, Response, headers_from, is_host, merged
+    from deferit._core.http import Fields, Request, Response, is_host, merged
     from deferit._core.ids import is_id
     from deferit._core.layers import exposed, in_place_of
     from deferit._core.recorder import IllegalResponse, Recorder
@@ -37,7 +46,7 @@ SECONDS = 120
 
 def asking(name: str, text: str) -> Request:
     """Return a GET with one field."""
-    return Request("GET", "/", "", headers_from([(name, text)]), {}, "https://shop.example")
+    return Request("GET", "/", "", Fields([(name, text)]), {}, "https://shop.example")
 
 
 def key(text: str) -> None:
@@ -54,7 +63,7 @@ def preferences(text: str) -> None:
 
 
 def accepts(text: str) -> None:
-    flow._prefers_events(asking("Accept", text))
+    representations.representation(asking("Accept", text))
 
 
 def tags(text: str) -> None:
@@ -72,11 +81,9 @@ def bytes_range(text: str) -> None:
 
 
 def list_query(text: str) -> None:
-    try:
-        _, limit, _ = flow._parameters(text)
-    except ValueError:
-        return
-    assert 1 <= limit <= flow.LONGEST_PAGE
+    for is_page in (False, True):
+        with suppress(ValueError):
+            listing._wish(text, is_page=is_page)
 
 
 def callback(text: str) -> None:

@@ -233,7 +233,7 @@ def test_a_file_that_was_moved_away_and_back_has_its_jobs_again(
 
         until(lambda: built.get(monitor).status == 200, "the store to be back")
         assert built.get(monitor + "/result") == before
-        assert built.end_of(built.defer("/pages"))
+        assert built.end_of(built.defer("/pages")).document["status"] == "succeeded"
 
 
 # --- not ours --------------------------------------------------------------------------------------------------------

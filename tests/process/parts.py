@@ -7,12 +7,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from deferit._claims import Claims
 from deferit._core.commands import Create, Renew
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._ledger import Ledger
 from deferit._records import Captured, encode
 from deferit._runs import Replayer
+from deferit._trier import Trier
+from deferit._upkeep import Upkeep
 from deferit._worker import Worker
 from deferit.executors.threads import ThreadExecutor
 from deferit.options import Options
@@ -153,8 +156,11 @@ class Process:
             self.handlers,
             self._wake,
         )
+        self.claims = Claims(self.worker, "default")
+        self.upkeep = Upkeep(self.worker)
+        self.trier = Trier(self.worker)
         self.ledger.open()
-        self.worker.claim()
+        self.claims.claim()
 
     def _wake(self) -> None:
         self.wakes += 1
@@ -168,7 +174,7 @@ class Process:
     @property
     def free(self) -> int:
         """How many more jobs may run."""
-        return self.worker._slots._free
+        return self.worker.slots._free
 
     def until(self, job: Job, fits: Callable[[Job], bool]) -> Job:
         """Wait until a job is as it should be; return it."""

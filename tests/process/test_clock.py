@@ -102,13 +102,13 @@ def test_a_job_that_runs_is_not_lost_because_the_clock_was_set(
     monkeypatch.setattr(Ledger, "now", lambda _: now() + offset)
     at_work, beside = engine(), engine()
     swept: list[float] = []
-    sweep = beside._worker.sweep
+    sweep = beside._upkeep.sweep
 
     def noted() -> bool:
         swept.append(offset)
         return sweep()
 
-    monkeypatch.setattr(beside._worker, "sweep", noted)
+    monkeypatch.setattr(beside._upkeep, "sweep", noted)
     at_work.start()
     job: Any = at_work.perform(
         Create(at_work.draft(route="a", method="POST", ttl=60.0), captured())

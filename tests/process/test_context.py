@@ -182,7 +182,7 @@ def until_reported(process: Process, job: Job, message: str) -> Job:
     """Do the keeper's duty until a message is there."""
 
     def is_there() -> bool:
-        process.worker.write_reports()
+        process.upkeep.write_reports()
         return process.ledger.get(job.id).message == message
 
     eventually(is_there)

@@ -10,11 +10,11 @@ import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
 from deferit._clock import Clock
-from deferit._core.commands import Cancel, Claim, Create, Finish, Release, Sweep
-from deferit._core.effects import Now, ShuttingDown, Stop, Wait
+from deferit._core.commands import Cancel, Claim, Create, Finish, Observe, Release, Sweep
+from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
-from deferit._core.queries import Ahead, Get, Position
+from deferit._core.queries import Ahead, Get, History, Position
 from deferit._engine import Engine, _close_all
 from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
@@ -338,11 +338,11 @@ def test_what_is_claimed_while_it_closes_is_given_back_too(kit: Kit) -> None:
     create = kit.create(repeatable=True)
     kit.engine._ledger.execute(create)
     with store.held():
-        kit.engine._worker.recheck([])
+        kit.engine._claims.recheck()
         kit.engine._keeper.wake()
-        eventually(lambda: store.executed(Claim) and kit.engine._worker._slots._free == 0)
+        eventually(lambda: store.executed(Claim) and kit.engine._worker.slots._free == 0)
         closer.start()
-        eventually(lambda: kit.engine._worker._is_closing)
+        eventually(lambda: kit.engine._worker.is_closing)
     closer.join(PATIENCE)
 
     assert status_of(kit, create.job) is Status.ACCEPTED
@@ -510,3 +510,42 @@ def test_once_closed_it_is_not_started_again() -> None:
         kit.engine.start()
 
     assert [thread for thread in threading.enumerate() if thread not in before] == []
+
+
+# --- how long jobs take ----------------------------------------------------------------------------------------------
+
+
+def test_what_jobs_took_is_in_the_store_when_a_process_has_closed(
+    kit: Kit, perform: Callable[[Engine, Effect], Any]
+) -> None:
+    job = perform(kit.engine, kit.create())
+    eventually(lambda: status_of(kit, job) is Status.SUCCEEDED)
+
+    kit.engine.close()
+
+    for name in ("POST /reports", ""):
+        history = kit.store.read(History("default", name))
+        assert isinstance(history, tuple)
+        assert len(history) == 1
+
+
+def test_what_jobs_took_is_written_while_a_process_goes_on(kit: Kit) -> None:
+    kit.engine.perform(kit.create())
+
+    eventually(lambda: kit.store.read(History("default", "POST /reports")) != ())
+
+
+def test_the_outlook_of_a_job_comes_from_what_others_took(
+    kit: Kit, perform: Callable[[Engine, Effect], Any]
+) -> None:
+    kit.engine.perform(Observe("default", "POST /reports", (10.0,) * 30))
+    job = kit.engine.draft(**MEMBERS)
+
+    waiting = perform(kit.engine, Foresee(job))
+    running = perform(kit.engine, Foresee(job.claimed(job.created_at)))
+    known = perform(kit.engine, Recall(job))
+
+    assert (waiting.position, running.position) == (0, None)
+    assert running.expected.median == pytest.approx(job.created_at + 10, abs=0.2)
+    assert waiting.expected.median == pytest.approx(job.created_at + 10, abs=5)
+    assert (known.route.mean, known.concurrency) == (10.0, 4)

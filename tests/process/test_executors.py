@@ -323,13 +323,14 @@ class TestEventLoopExecutor(ExecutorContract):
         for task in (stopped, other):
             executor.submit(task)
             assert task.began.wait(PATIENCE)
+        host = executor._private_host(backend)
 
         executor.stop(stopped)
 
         stopped.await_end()
         assert (stopped.was_canceled, other.ended.is_set()) == (True, False)
         executor.close()
-        assert executor._scopes == {}
+        assert host._begun == {}
 
     def test_what_runs_when_serving_ends_is_canceled(self, backend: str) -> None:
         executor, task = EventLoopExecutor(), Task(backend, is_held=True)

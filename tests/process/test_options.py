@@ -49,6 +49,7 @@ def test_every_option_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert options.executor is None
     assert not options.routes
     assert options.owner is None
+    assert options.operator is None
     assert (options.prefix, options.base_url, options.application) == ("/jobs", None, "default")
     assert (options.concurrency, options.lease, options.grace) == (8, 15.0, 10.0)
     assert options.defaults == Defaults(Mode.ALWAYS, 1.0, 30.0, 86_400.0)
@@ -71,6 +72,9 @@ def test_every_option_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("base_url", "https://example.com", "https://example.com"),
         ("base_url", "https://example.com/api/", "https://example.com/api"),
         ("owner", owner_of, owner_of),
+        ("operator", bool, bool),
+        ("operator", "builtins:bool", bool),
+        ("operator", None, None),
         ("owner", None, None),
         ("concurrency", 1, 1),
         ("concurrency", 4.0, 4),
@@ -194,6 +198,7 @@ def test_each_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "is not a plain function",
         ),
         ("owner", 7, "owner=7 is not a plain function"),
+        ("operator", True, r"operator=True is not a plain function .* that returns True or False"),
         ("concurrency", 0, "concurrency=0 is not a whole number of at least 1"),
         ("concurrency", 1.5, "concurrency=1.5 is not a whole number"),
         ("concurrency", True, "concurrency=True is not a number"),

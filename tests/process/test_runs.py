@@ -139,7 +139,7 @@ def test_a_cancellation_of_the_handlers_own_making_is_its_failure() -> None:
 
 def test_a_canceled_run_is_not_begun(process: Process) -> None:
     run = a_run(process)
-    process.worker._slots.take()
+    process.worker.slots.take()
 
     run.cancel()
     run.run()

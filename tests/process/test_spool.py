@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 from hypothesis import example, given
@@ -57,11 +58,28 @@ def test_it_says_when_it_would_write_to_a_disk() -> None:
     spool = a_spool(limit=2 * IN_MEMORY)
     spool.keep(bytes(IN_MEMORY - 1))
 
-    found = [spool.needs_a_file(b"1"), spool.needs_a_file(b"12")]
+    found = [spool.keeps_in_memory(b"12"), spool.keeps_in_memory(b"1")]
     spool.keep(bytes(2 * IN_MEMORY))
 
     assert found == [False, True]
-    assert not spool.needs_a_file(b"12")
+    assert spool.keeps_in_memory(b"12")
+
+
+def test_a_closed_spool_is_no_part_of_a_cycle() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.spool = Spool(math.inf, self.is_worth_a_file)
+
+        def is_worth_a_file(self) -> bool:
+            return True
+
+    owner = Owner()
+    seen = weakref.ref(owner)
+
+    owner.spool.close()
+    del owner
+
+    assert seen() is None
 
 
 def test_a_body_that_is_too_large_is_let_go_and_refused() -> None:

@@ -97,7 +97,7 @@ def test_more_than_there_are_slots_wait_and_the_keeper_is_woken(
     held.gate.set()
     for run in list(held.runs):
         await_over(run)
-    process.worker.claim()
+    process.claims.claim()
     done = [process.end_of(job) for job in jobs]
 
     assert statuses == [Status.RUNNING] * 2 + [Status.ACCEPTED] * 2
@@ -115,7 +115,7 @@ def test_nobody_overtakes_those_who_wait(process: Process, held: Held) -> None:
     late = process.create(3)
 
     assert (first[2].status, late.status) == (Status.ACCEPTED, Status.ACCEPTED)
-    process.worker.claim()
+    process.claims.claim()
     assert process.end_of(late).status is Status.SUCCEEDED
     assert process.end_of(first[2]).status is Status.SUCCEEDED
 
@@ -129,12 +129,12 @@ def test_what_is_carried_reaches_the_handler_whenever_it_begins(
     held.gate.set()
     for run in list(held.runs):
         await_over(run)
-    process.worker.claim()
+    process.claims.claim()
     for job in jobs:
         process.end_of(job)
 
     assert [run.carried["thing"] for run in sorted(held.runs, key=lambda run: run.id)] == things
-    assert process.worker._carried == {}
+    assert process.worker.carried == {}
 
 
 def test_what_is_carried_for_a_job_that_is_canceled_first_is_let_go(
@@ -145,10 +145,10 @@ def test_what_is_carried_for_a_job_that_is_canceled_first_is_let_go(
     job = process.create(2, {"thing": object()})
 
     process.ledger.execute(Cancel(job.id, 0, process.ledger.now(), "never started"))
-    process.worker.recheck([job.id])
-    process.worker.sweep()
+    process.upkeep.recheck([job.id])
+    process.upkeep.sweep()
 
-    assert process.worker._carried == {}
+    assert process.worker.carried == {}
 
 
 # --- slots, on every path --------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_job_that_cannot_be_created_gives_its_slot_back(
     process.store.failure = None
 
     assert process.free == 2
-    assert process.worker._carried == {}
+    assert process.worker.carried == {}
     assert process.end_of(process.create()).status is Status.SUCCEEDED
 
 
@@ -184,14 +184,14 @@ def test_so_does_one_that_there_is_already(process: Process) -> None:
 def test_a_claim_that_fails_gives_the_slots_back(process: Process, answer: Exception) -> None:
     waiting = draft()
     process.ledger.execute(Create(waiting, captured()))
-    process.worker._has_backlog = True
+    process.worker.has_backlog = True
     process.store.answer = answer
 
     with pytest.raises(type(answer)):
-        process.worker.claim()
+        process.claims.claim()
 
     assert process.free == 2
-    process.worker.claim()
+    process.claims.claim()
     assert process.end_of(waiting).status is Status.SUCCEEDED
 
 
@@ -220,7 +220,7 @@ def test_a_run_gives_its_slot_back_whatever_its_end(process: Process) -> None:
         process.end_of(process.create(number))
         process.until_free(2)
 
-    assert process.worker._runs == {}
+    assert process.worker.runs == {}
 
 
 class Full(Executor):
@@ -236,13 +236,13 @@ def test_an_executor_that_takes_nothing_keeps_no_slot_and_no_lease(
     process = Process(Full())
 
     at_once = process.end_of(process.create())
-    process.worker._has_backlog = True
+    process.worker.has_backlog = True
     waiting = process.create(1)
-    process.worker.claim()
+    process.claims.claim()
     claimed = process.end_of(waiting)
 
     process.until_free(2)
-    assert process.worker._runs == {}
+    assert process.worker.runs == {}
     assert [job.error and job.error.code for job in (at_once, claimed)] == ["interrupted"] * 2
     assert "the executor takes no work" in caplog.text
     process.close()
@@ -263,7 +263,7 @@ def test_an_end_that_cannot_be_taken_down_keeps_no_slot_and_no_lease(
 
     process.until_free(2)
     process.settle()
-    assert process.worker._runs == {}
+    assert process.worker.runs == {}
     assert "could not be taken down" in caplog.text
 
 
@@ -446,12 +446,12 @@ def test_a_task_whose_loop_ends_gives_its_job_back(looping: Process) -> None:
 
 
 def test_leases_of_what_runs_are_renewed(process: Process, held: Held) -> None:
-    process.worker.renew()
+    process.upkeep.renew()
     renewed_nothing = process.store.executed(Renew)
     job = process.create()
     held.await_begin()
 
-    process.worker.renew()
+    process.upkeep.renew()
 
     assert renewed_nothing == []
     (renew,) = process.store.executed(Renew)
@@ -469,9 +469,9 @@ def test_a_run_that_has_lost_its_job_is_told_to_stop(
     lose(process, job, fate)
 
     if duty == "renew":
-        process.worker.renew()
+        process.upkeep.renew()
     elif duty == "recheck":
-        process.worker.recheck(["job_other", job.id])
+        process.upkeep.recheck(["job_other", job.id])
     else:
         held.runs[0].report(50, None)
         process.settle()
@@ -498,8 +498,8 @@ def test_what_still_has_its_job_goes_on(process: Process, held: Held) -> None:
     job = process.create()
     held.await_begin()
 
-    process.worker.recheck([job.id])
-    process.worker.renew()
+    process.upkeep.recheck([job.id])
+    process.upkeep.renew()
 
     assert not held.runs[0].canceled
 
@@ -508,27 +508,27 @@ def test_two_attempts_of_a_job_in_one_process_do_not_mix(process: Process, held:
     job = process.create(repeatable=True)
     held.await_begin()
     process.ledger.execute(Release(job.id, 1, process.ledger.now()))
-    process.worker._has_backlog = True
-    process.worker.claim()
+    process.worker.has_backlog = True
+    process.claims.claim()
     held.await_begin()
     first, second = held.runs
 
-    process.worker.renew()
+    process.upkeep.renew()
     process.worker.ended(first, None)
-    process.worker.renew()
+    process.upkeep.renew()
 
     assert (first.canceled, second.canceled) == (True, False)
     assert process.store.executed(Renew)[-1].leases == ((job.id, 2),)
-    assert process.worker._slots.take() is True
-    process.worker._slots.give()
+    assert process.worker.slots.take() is True
+    process.worker.slots.give()
 
 
 def test_lost_jobs_are_swept_and_taken_again(process: Process) -> None:
     job = draft(repeatable=True).claimed(process.ledger.now() - 60)
     process.ledger.execute(Create(job, captured(), process.ledger.now() - 30))
 
-    process.worker.sweep()
-    process.worker.claim()
+    process.upkeep.sweep()
+    process.claims.claim()
 
     done = process.end_of(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
@@ -538,10 +538,10 @@ def test_waiting_jobs_of_other_processes_are_looked_for_now_and_then(process: Pr
     job = draft()
     process.ledger.execute(Create(job, captured()))
 
-    process.worker.claim()
+    process.claims.claim()
     before = process.ledger.get(job.id).status
-    process.worker.recheck([job.id])
-    process.worker.claim()
+    process.upkeep.recheck([job.id])
+    process.claims.claim()
 
     assert before is Status.ACCEPTED
     assert process.end_of(job).status is Status.SUCCEEDED
@@ -551,8 +551,8 @@ def test_another_applications_jobs_are_not_taken(process: Process) -> None:
     job = draft(application="other")
     process.ledger.execute(Create(job, captured()))
 
-    process.worker._has_backlog = True
-    process.worker.claim()
+    process.worker.has_backlog = True
+    process.claims.claim()
 
     assert process.ledger.get(job.id).status is Status.ACCEPTED
     assert process.free == 2
@@ -567,10 +567,10 @@ def test_a_worker_that_closes_takes_no_more(process: Process) -> None:
     with pytest.raises(ShuttingDown):
         process.create(0, {"thing": object()})
     process.ledger.execute(Create(draft(), captured()))
-    process.worker._has_backlog = True
-    process.worker.claim()
+    process.worker.has_backlog = True
+    process.claims.claim()
 
-    assert process.worker._carried == {}
+    assert process.worker.carried == {}
     assert process.store.executed(Claim) == []
 
 
@@ -654,7 +654,7 @@ def test_nothing_is_swept_before_the_store_knows_how_jobs_ended_here(process: Pr
     eventually(lambda: process.ledger.is_behind)
     process.store.failure = None
 
-    process.worker.sweep()
+    process.upkeep.sweep()
     before = process.ledger.get(job.id).status
     process.ledger.finish_again()
 

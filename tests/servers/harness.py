@@ -152,6 +152,12 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)
 
     @property
+    def pid(self) -> int:
+        """The master's process, whose group its workers belong to."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 

@@ -208,7 +208,7 @@ def test_what_was_changed_by_a_bit_does_not_open(inner: MemoryStore) -> None:
     row.pieces[1, 1] = row.pieces[1, 1][:40] + flipped + row.pieces[1, 1][41:]
     assert row.job.result is not None
     other = inner._rows[a_job(1).id]
-    other.job = replace(other.job, result=row.job.result)
+    other.job = other.job.but(result=row.job.result)
 
     with pytest.raises(StoreUnavailable):
         store.read(Load(a_job(2).id, 1, 1))

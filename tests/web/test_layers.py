@@ -111,7 +111,7 @@ def test_the_202_has_the_fields_of_inner_layers_but_not_the_placeholders_own(
     assert answer.status == 202
     assert answer.all("X-Own") == ["1", "2"]
     assert answer.all("Set-Cookie") == ["a=1", "b=2"]
-    assert members(answer["Vary"]) == {"Cookie", "Prefer"}
+    assert members(answer["Vary"]) == {"Accept", "Cookie", "Prefer"}
     assert '</help>; rel="help"' in answer.all("Link")
     assert len(answer.all("Link")) == 2
     assert not answer.names & {"etag", "last-modified", "content-language"}

@@ -58,7 +58,7 @@ def test_the_202_has_exactly_the_fields_of_the_contract(shared: Site) -> None:
         "operation-location": monitor,
         "link": links(monitor),
         "retry-after": "1",
-        "vary": "Prefer",
+        "vary": "Prefer, Accept",
         "cache-control": "no-store",
     }
 

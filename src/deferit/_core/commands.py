@@ -6,7 +6,7 @@ The other commands create, select, or touch what lies beside the job; how, says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from deferit._core.job import Failure, Job, Result, Status
@@ -283,8 +283,8 @@ class ClaimCallbacks:
         """Return the job with its callback claimed, or dropped."""
         assert job.callback is not None
         if job.is_expired(self.now):
-            return replace(job, callback=job.callback.settled(None))
-        return replace(job, callback=job.callback.claimed(self.lease_until))
+            return job.but(callback=job.callback.settled(None))
+        return job.but(callback=job.callback.claimed(self.lease_until))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +303,7 @@ class SettleCallback:
         callback = job.callback
         if callback is None or callback.due_at is None or callback.attempts != self.attempts:
             return job
-        return replace(job, callback=callback.settled(self.again_at))
+        return job.but(callback=callback.settled(self.again_at))
 
 
 Change: TypeAlias = Report | Finish | Release | Cancel

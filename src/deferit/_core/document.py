@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import http_date, parse_date, parse_etags
@@ -21,19 +22,20 @@ from deferit._core.http import (
     merged,
     without,
 )
-from deferit._core.job import Job, Result, Status
+from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
+from deferit._core.representations import JSON
 from deferit._core.sealed import token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from werkzeug.datastructures import Headers
 
+    from deferit._core.estimate import Estimate, Outlook
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
+    from deferit._core.representations import Representation
 
 OK = 200
 ERROR = 400
@@ -41,7 +43,9 @@ ERROR = 400
 LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
 
-_JSON = ("Content-Type", "application/json")
+RECENT = 256
+"""Seconds whose texts are kept at hand: what happens at about the same time is told to many."""
+
 _VARY = ("Vary", "Prefer, Accept")
 
 
@@ -75,64 +79,90 @@ class Site:
         return f'{monitor}, <{self.events(job.id)}>; rel="monitor"; type="text/event-stream"'
 
 
-def retry_after(job: Job, now: float) -> int:
+def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
     """Return the seconds after which to ask again.
 
-    Half of what the estimate says is left; when the window opens, for a job that waits for one; with nothing to go by
-    1, 1, 2, 4 … 30 by the job's age.
+    Half of what the estimate says is left, but no more than until one job of ten like it would be finished; when the
+    window opens, for a job that waits for one; with nothing to go by 1, 1, 2, 4 … 30 by the job's age.
     """
     if job.is_early(now):
         return math.ceil(job.due_at - now)
-    expected = estimate(job, now)
+    expected = _expected(job, now, outlook)
     if expected is not None:
-        return min(LONGEST_RETRY, max(1, int((expected.median - now) / 2)))
+        return pause(min((expected.median - now) / 2, expected.soonest - now))
     age = max(0.0, now - job.created_at)
     return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004
 
 
-def status_document(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+def pause(seconds: float | None) -> int:
+    """Return seconds as ``Retry-After`` tells them: whole ones, from one to half a minute."""
+    return 1 if seconds is None else min(LONGEST_RETRY, max(1, int(seconds)))
+
+
+def _expected(job: Job, now: float, outlook: Outlook | None) -> Estimate | None:
+    """Return when a job will be finished; where nobody was asked, as far as the job itself tells."""
+    return outlook.expected if outlook else estimate(job, now)
+
+
+def status_document(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     """Return the status document; absent members are left out, never null."""
-    optional = {
-        "started": _time(job.started_at),
-        "finished": _time(job.finished_at),
-        "expires": _time(job.expires_at),
-        "progress": job.progress,
-        "message": job.message,
-        "attempt": job.attempt or None,
-        "error": _error(job),
-    }
-    document = {
+    monitor = site.monitor(job.id)
+    document: dict[str, Any] = {
         "id": job.id,
         "status": job.status.value,
         "done": job.is_finished,
         "created": _time(job.created_at),
         "updated": _time(job.updated_at),
-        "monitorUrl": site.monitor(job.id),
-        "resultUrl": site.result(job.id),
+        "monitorUrl": monitor,
+        "resultUrl": f"{monitor}/result",
     }
-    document |= _pending(job, site, now, position) if not job.is_finished else _result(job, site)
-    return document | {name: value for name, value in optional.items() if value is not None}
+    if job.is_finished:
+        document |= _result(job, f"{monitor}/result")
+    else:
+        document |= _pending(job, site, now, outlook)
+    return document | _optional(job)
 
 
-def _pending(job: Job, site: Site, now: float, position: int | None) -> dict[str, Any]:
+def _optional(job: Job) -> dict[str, Any]:
+    """Return the members that are there as soon as they are known."""
+    members: dict[str, Any] = {}
+    if job.started_at is not None:
+        members["started"] = _time(job.started_at)
+    if job.finished_at is not None:
+        members["finished"] = _time(job.finished_at)
+    if job.expires_at is not None:
+        members["expires"] = _time(job.expires_at)
+    if job.progress is not None:
+        members["progress"] = job.progress
+    if job.message is not None:
+        members["message"] = job.message
+    if job.attempt:
+        members["attempt"] = job.attempt
+    if job.error is not None:
+        members["error"] = _error(job, job.error)
+    return members
+
+
+def _pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     members: dict[str, Any] = {
-        "retryAfter": retry_after(job, now),
+        "retryAfter": retry_after(job, now, outlook),
         "cancelUrl": site.cancel(job.id),
         "eventsUrl": site.events(job.id),
     }
+    position = outlook.position if outlook else None
     if job.status is Status.ACCEPTED and position is not None and position < MOST_AHEAD:
         members["queuePosition"] = position
-    expected = estimate(job, now)
+    expected = _expected(job, now, outlook)
     if expected is not None:
         members["estimatedCompletion"] = _time(expected.median)
         members["estimatedCompletionLatest"] = _time(expected.latest)
     return members
 
 
-def _result(job: Job, site: Site) -> dict[str, Any]:
+def _result(job: Job, result_url: str) -> dict[str, Any]:
     members: dict[str, Any] = {}
     if job.status is Status.SUCCEEDED:
-        members["resourceLocation"] = site.result(job.id)
+        members["resourceLocation"] = result_url
     if job.result is not None:
         members["resultStatus"] = job.result.status
         members["resultLength"] = job.result.length
@@ -141,29 +171,36 @@ def _result(job: Job, site: Site) -> dict[str, Any]:
     return members
 
 
-def _error(job: Job) -> dict[str, Any] | None:
-    if job.error is None:
-        return None
-    status, title, detail = PROBLEMS[job.error.code]
+def _error(job: Job, error: Failure) -> dict[str, Any]:
+    status, title, detail = PROBLEMS[error.code]
     return {
-        "code": job.error.code,
-        "message": job.error.message,
-        "type": problem_type(job.error.code),
+        "code": error.code,
+        "message": error.message,
+        "type": problem_type(error.code),
         "title": title,
         "status": job.result.status if job.result and job.result.status >= ERROR else status,
-        "detail": job.error.detail or detail,
+        "detail": error.detail or detail,
     }
 
 
-def _time(instant: float | None) -> str | None:
+def _time(instant: float) -> str:
     """Return an instant as RFC 3339 has it, in UTC."""
-    if instant is None:
-        return None
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, millisecond = divmod(int(instant * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03}Z"
 
 
-def accepted(
-    job: Job, site: Site, now: float, position: int | None, deferral: Deferral
+@lru_cache(RECENT)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
+
+
+def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
+    job: Job,
+    site: Site,
+    now: float,
+    outlook: Outlook | None,
+    deferral: Deferral,
+    shown: Representation = JSON,
 ) -> Response:
     """Return the 202 of RFC 9110 §15.3.3: noncommittal, with a link to the status monitor."""
     monitor = site.monitor(job.id)
@@ -171,16 +208,18 @@ def accepted(
     applied = _applied(deferral)
     headers = (
         ("Location", monitor),
-        *(() if prefer.minimal else (("Content-Location", monitor), _JSON)),
+        *(() if prefer.minimal else (("Content-Location", monitor), *shown.headers)),
         ("Operation-Location", monitor),
         ("Link", site.links(job)),
-        ("Retry-After", str(retry_after(job, now))),
+        ("Retry-After", str(retry_after(job, now, outlook))),
         *((("Preference-Applied", applied),) if applied else ()),
-        ("Vary", "Prefer"),
+        _VARY,
         ("Cache-Control", "no-store"),
+        *(() if shown is JSON else GUARDED),
     )
-    body = b"" if prefer.minimal else json_bytes(status_document(job, site, now, position))
-    return Response(202, headers, body)
+    if prefer.minimal:
+        return Response(202, headers)
+    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
 
 
 def _applied(deferral: Deferral) -> str:
@@ -194,9 +233,16 @@ def _applied(deferral: Deferral) -> str:
     return ", ".join(member for member in members if member)
 
 
-def monitor(job: Job, site: Site, now: float, position: int | None, request: Request) -> Response:
+def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
+    job: Job,
+    site: Site,
+    now: float,
+    outlook: Outlook | None,
+    request: Request,
+    shown: Representation = JSON,
+) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
-    tag = etag(job)
+    tag = shown.tag(job)
     link = ("Link", site.links(job))
     if job.is_finished:
         headers = (
@@ -209,51 +255,41 @@ def monitor(job: Job, site: Site, now: float, position: int | None, request: Req
         headers = (
             ("ETag", tag),
             ("Location", site.monitor(job.id)),
-            ("Retry-After", str(retry_after(job, now))),
+            ("Retry-After", str(retry_after(job, now, outlook))),
             link,
         )
     headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = json_bytes(status_document(job, site, now, position))
-    return Response(200 if job.is_finished else 202, (_JSON, *headers), body)
+    body = shown.body(status_document(job, site, now, outlook), now)
+    return Response(200 if job.is_finished else 202, (*shown.headers, *headers), body)
 
 
-def document(job: Job, site: Site, now: float) -> Response:
-    """Return 200 with the status document, as a cancel answers."""
-    headers = (_JSON, ("ETag", etag(job)), ("Cache-Control", "no-store"), *GUARDED)
-    return Response(200, headers, json_bytes(status_document(job, site, now, None)))
-
-
-def event(job: Job, site: Site, now: float, position: int | None) -> bytes:
-    """Return a server-sent event with the status document; its id is the revision."""
-    data = json_bytes(status_document(job, site, now, position))
-    return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
-
-
-def jobs(
-    found: Sequence[Job], site: Site, now: float, links: Sequence[tuple[str, str]]
+def document(
+    job: Job, site: Site, now: float, shown: Representation = JSON, status: int = 200
 ) -> Response:
-    """Return a page of the list of jobs; ``links`` are relations with their URLs."""
-    members = {
-        "jobs": [status_document(job, site, now, None) for job in found],
-        "links": [{"rel": rel, "href": href} for rel, href in links],
-    }
-    link = tuple(("Link", f'<{href}>; rel="{rel}"') for rel, href in links)
-    headers = (_JSON, *link, ("Cache-Control", "private, no-store"), *GUARDED)
-    return Response(200, headers, json_bytes(members))
+    """Return the status document, as a cancel answers."""
+    headers = (
+        *shown.headers,
+        ("ETag", shown.tag(job)),
+        ("Cache-Control", "no-store"),
+        _VARY,
+        *GUARDED,
+    )
+    return Response(status, headers, shown.body(status_document(job, site, now, None), now))
 
 
-def etag(job: Job) -> str:
-    """Return the entity tag of a job's JSON document: its revision, weak while it is pending."""
-    tag = f'"{job.revision}"'
-    return tag if job.is_finished else f"W/{tag}"
+def event(job: Job, site: Site, now: float, outlook: Outlook | None) -> bytes:
+    """Return a server-sent event with the status document; its id is the revision."""
+    data = json_bytes(status_document(job, site, now, outlook))
+    return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
 def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
-    if asked.get("If-None-Match"):
-        return is_known(tag, asked["If-None-Match"])
+    if_none_match = asked.get("If-None-Match")
+    if if_none_match:
+        return is_known(tag, if_none_match)
     since = _instant(asked.get("If-Modified-Since"))
     if since is None or modified is None:
         return False
@@ -266,18 +302,20 @@ def is_known(tag: str, if_none_match: str) -> bool:
     return known.contains_raw(tag) or known.contains_weak(tag.removeprefix("W/").strip('"'))
 
 
-def still_pending(job: Job, site: Site, now: float, position: int | None) -> Response:
+def still_pending(
+    job: Job, site: Site, now: float, outlook: Outlook | None, shown: Representation = JSON
+) -> Response:
     """Return what the result route answers until there is a result."""
     headers = (
-        _JSON,
+        *shown.headers,
         ("Location", site.result(job.id)),
-        ("Retry-After", str(retry_after(job, now))),
+        ("Retry-After", str(retry_after(job, now, outlook))),
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
-        ("Vary", "Prefer"),
+        _VARY,
         *GUARDED,
     )
-    return Response(202, headers, json_bytes(status_document(job, site, now, position)))
+    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
@@ -311,6 +349,8 @@ def _last_modified(result: Result) -> float | None:
 
 def _instant(text: str | None) -> float | None:
     """Return the instant of an HTTP date; None if there is none that can be read."""
+    if text is None:
+        return None
     try:
         date = parse_date(text)
     except (ValueError, OverflowError):  # a year of a hundred digits
@@ -395,4 +435,9 @@ def _sunset(job: Job) -> Pairs:
 
 def _http_date(instant: float | None) -> str:
     assert instant is not None
-    return http_date(instant)
+    return _http_second(int(instant))
+
+
+@lru_cache(RECENT)
+def _http_second(second: int) -> str:
+    return http_date(second)

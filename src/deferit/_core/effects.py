@@ -104,11 +104,25 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Foresee:
+    """Return the `Outlook` of a job that is not finished; for one that runs, this process asks nobody."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Return what this process has `Known` of jobs like this one, which need not be stored."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class Now:
     """Return the present instant."""
 
 
-Effect: TypeAlias = Command | Query | Capture | Try | Wait | Stop | Now
+Effect: TypeAlias = Command | Query | Capture | Try | Wait | Stop | Foresee | Recall | Now
 Flow: TypeAlias = Generator[Effect, Any, Response]
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import event
-from deferit._core.effects import Now, ShuttingDown, Wait
+from deferit._core.effects import Foresee, Now, ShuttingDown, Wait
 from deferit._core.http import Body
-from deferit._core.job import Job, Status
-from deferit._core.queries import Ahead, Position
+from deferit._core.job import Job  # noqa: TC001  a dataclass's fields are read at run time
 from deferit.exceptions import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from deferit._core.document import Site
+    from deferit._core.estimate import Outlook
 
 KEEP_ALIVE = 15.0
 """Seconds after which a comment is sent if nothing else is, as the standard's authoring notes advise."""
@@ -54,9 +54,8 @@ class Events(Body):
             job = after
 
     def _event(self, job: Job) -> Generator[Any, Any, bytes]:
-        position: int | None = None
-        if job.status is Status.ACCEPTED:
-            ahead: Ahead = yield Position(job.id)
-            position = ahead.jobs
-        now: float = yield Now()
-        return event(job, self.site, now, position)
+        if job.is_finished:
+            now: float = yield Now()
+            return event(job, self.site, now, None)
+        outlook: Outlook = yield Foresee(job)
+        return event(job, self.site, outlook.now, outlook)

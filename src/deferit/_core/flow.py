@@ -7,37 +7,46 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode
-
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
 from deferit._core.commands import Cancel, Create, Purge
+from deferit._core.document import pause
 from deferit._core.effects import (
     Capture,
     CapturedRequest,
     Effect,
     Flow,
+    Foresee,
     HookFailed,
     Now,
+    Recall,
     RequestTooLarge,
     ShuttingDown,
     Stop,
     Try,
     Wait,
 )
+from deferit._core.estimate import NOTHING, seconds_until_room
 from deferit._core.events import Events
-from deferit._core.http import Pairs, Request, Response
+from deferit._core.http import Pairs, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
-from deferit._core.problems import PROBLEMS, problem, problem_response
-from deferit._core.queries import Ahead, Get, List, Position
+from deferit._core.listing import list_jobs
+from deferit._core.problems import PROBLEMS, method_not_allowed, problem, problem_response
+from deferit._core.queries import Get, Load
+from deferit._core.representations import (
+    EVENTS_TYPE,
+    JSON,
+    Page,
+    is_readable,
+    preferred,
+    representation,
+    text_of,
+)
 from deferit.exceptions import (
     JobNotFound,
     KeyReused,
@@ -53,23 +62,11 @@ if TYPE_CHECKING:
 
     from deferit._core.allowed import AllowList
     from deferit._core.commands import Limits
-    from deferit._core.document import Site
+    from deferit._core.estimate import Known, Outlook
+    from deferit._core.http import Request
     from deferit._core.policy import AcceptHook, Deferral, Mark, Refusal
-    from deferit._core.prefer import Prefer
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A request to deferit: who asks, what they prefer, and where they see us."""
-
-    request: Request
-    site: Site
-    owner: str | None
-    prefer: Prefer
-    max_wait: float
-    application: str = ""
-    cookies: bool = False
-    """Whether the result route replays ``Set-Cookie``."""
+    from deferit._core.representations import Representation
+    from deferit._core.visits import Visit
 
 
 # --- submitting ------------------------------------------------------------------------------------------------------
@@ -105,9 +102,9 @@ def submit(submission: Submission) -> Flow:
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
     except TooManyJobs as exc:
-        response = _refusal(submission, "too-many-jobs", limit=exc.args[0])
+        response = yield from _crowded(submission, "too-many-jobs", exc.args[0], exc.args[0])
     except QueueFull as exc:
-        response = _refusal(submission, "queue-full", limit=exc.args[0])
+        response = yield from _crowded(submission, "queue-full", exc.args[0])
     except ShuttingDown:
         response = _refusal(submission, "shutting-down")
     except StoreError:
@@ -115,8 +112,20 @@ def submit(submission: Submission) -> Flow:
     return exposed(submission.visit.request, varying(response))
 
 
-def _refusal(submission: Submission, code: str, **values: float) -> Response:
+def _refusal(submission: Submission, code: str, **values: int) -> Response:
     return in_place_of(submission.placeholder, problem(code, None, **values))
+
+
+def _crowded(submission: Submission, code: str, limit: int, among: int | None = None) -> Flow:
+    """Refuse for want of room, until one of those that run will have ended, or one of ``among`` so many."""
+    try:
+        known: Known = yield Recall(submission.draft)
+    except StoreError:
+        known = NOTHING
+    status, title, detail = PROBLEMS[code]
+    seconds = pause(seconds_until_room(known, among))
+    refusal = problem_response(status, title, detail.format(limit=limit), code, seconds)
+    return in_place_of(submission.placeholder, refusal)
 
 
 def _submit(submission: Submission) -> Flow:
@@ -128,7 +137,7 @@ def _submit(submission: Submission) -> Flow:
     key = client_key(visit.request)
     callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
     if callback is not None:
-        submission = replace(submission, draft=replace(submission.draft, callback=callback))
+        submission = replace(submission, draft=submission.draft.but(callback=callback))
     has_twins = key is not None or submission.mark.coalesce
     is_tried = deferral.is_tried and not has_twins and submission.draft.slots is None
     captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
@@ -164,7 +173,7 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     wishes = (draft.callback.url,) if draft.callback else ()
     place = (visit.application, visit.request, visit.owner)
     same = identity(*place, key, captured.digest, *wishes)
-    return replace(draft, identity=same)
+    return draft.but(identity=same)
 
 
 def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
@@ -173,9 +182,9 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        position = yield from _position_if_known(job)
-        now = yield Now()
-        accepted = document.accepted(job, site, now, position, submission.deferral)
+        now, outlook = yield from _foreseen_if_known(job)
+        shown = representation(submission.visit.request, moves_on=True)
+        accepted = document.accepted(job, site, now, outlook, submission.deferral, shown)
         answer = in_place_of(submission.placeholder, accepted)
     return document.replayed(answer) if is_replayed else answer
 
@@ -256,9 +265,9 @@ def _answer(visit: Visit, mounted: Target) -> Flow:
         return problem("job-not-found")
     flow = methods.get(visit.request.method)
     if flow is None:
-        return _method_not_allowed(tuple(methods))
+        return method_not_allowed(tuple(methods))
     job: Job = yield Get(mounted.job_id)
-    if not may_see(job, visit.owner):
+    if not visit.may_see(job):
         return problem("job-not-found")
     now: float = yield Now()
     if job.is_expired(now):
@@ -266,44 +275,27 @@ def _answer(visit: Visit, mounted: Target) -> Flow:
     return (yield from flow(visit, job))
 
 
-def may_see(job: Job, owner: str | None) -> bool:
-    """Whether a job answers to this owner; one without an owner answers to whoever knows its URL.
-
-    An owner may be a secret, such as a key of an API: how long the comparison takes says nothing of how far it came.
-    """
-    if job.owner is None:
-        return True
-    return owner is not None and compare_digest(_utf8(job.owner), _utf8(owner))
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _method_not_allowed(methods: tuple[str, ...]) -> Response:
-    allow = ", ".join(methods)
-    refusal = problem("method-not-allowed", allow=allow)
-    return Response(refusal.status, (*refusal.headers, ("Allow", allow)), refusal.body)
-
-
 def monitor(visit: Visit, job: Job) -> Flow:
     """GET M: where the job stands; with ``Prefer: wait`` as soon as it is finished, or has changed."""
-    if _prefers_events(visit.request):
+    if preferred(visit.request) == EVENTS_TYPE:
         return (yield from events(visit, job))
+    shown = representation(visit.request)
     if_none_match = visit.request.headers.get("If-None-Match")
-    has_changed = if_none_match and not document.is_known(document.etag(job), if_none_match)
+    has_changed = if_none_match and not document.is_known(shown.tag(job), if_none_match)
     if visit.prefer.wait and not job.is_finished and not has_changed:
         revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
-    position = yield from _position(job)
-    now = yield Now()
-    return document.monitor(job, visit.site, now, position, visit.request)
+    now, outlook = yield from _foreseen(job)
+    shown = yield from _with_result(job, shown)
+    return document.monitor(job, visit.site, now, outlook, visit.request, shown)
 
 
-def _prefers_events(request: Request) -> bool:
-    """Whether the client would rather have a stream of events than JSON."""
-    accept = parse_accept_header(request.headers.get("Accept", "*/*"), MIMEAccept)
-    return accept.best_match(["application/json", "text/event-stream"]) == "text/event-stream"
+def _with_result(job: Job, shown: Representation) -> Generator[Effect, Any, Representation]:
+    """Have a page show the job's result, where a person can read it."""
+    if not isinstance(shown, Page) or not is_readable(job):
+        return shown
+    piece: bytes = yield Load(job.id, job.attempt, 0)
+    return replace(shown, text=text_of(job, piece))
 
 
 def events(visit: Visit, job: Job) -> Flow:
@@ -320,9 +312,9 @@ def result(visit: Visit, job: Job) -> Flow:
     if visit.prefer.wait and not job.is_finished:
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait))
     if not job.is_finished:
-        position = yield from _position(job)
-        now = yield Now()
-        return document.still_pending(job, visit.site, now, position)
+        now, outlook = yield from _foreseen(job)
+        shown = representation(visit.request, is_result=True)
+        return document.still_pending(job, visit.site, now, outlook, shown)
     return document.result(job, visit.site, visit.request, cookies=visit.cookies)
 
 
@@ -337,13 +329,20 @@ def delete(visit: Visit, job: Job) -> Flow:
 
 
 def cancel(visit: Visit, job: Job) -> Flow:
-    """POST M/cancel: cancel, whatever happens only once."""
+    """POST M/cancel: cancel, whatever happens only once; a person is led on to the monitor."""
     if not job.is_finished:
         return (yield from _cancel(visit, job))
+    return _too_late(visit, job)
+
+
+def _too_late(visit: Visit, job: Job) -> Response:
+    """Return what a cancel of a finished job answers; a person sees what became of it, whatever that is."""
+    shown = representation(visit.request, moves_on=True)
     if job.status is Status.CANCELED:
-        now = yield Now()
-        return document.document(job, visit.site, now)
-    return problem("job-already-finished")
+        return document.document(job, visit.site, job.updated_at, shown)
+    if shown is JSON:
+        return problem("job-already-finished")
+    return document.document(job, visit.site, job.updated_at, shown, status=409)
 
 
 def _cancel(visit: Visit, job: Job) -> Flow:
@@ -353,10 +352,8 @@ def _cancel(visit: Visit, job: Job) -> Flow:
         detail = yield Stop(job)
     now = yield Now()
     after: Job = yield Cancel(job.id, job.attempt, now, detail)
-    if after.status is Status.CANCELED:
-        return document.document(after, visit.site, now)
     if after.is_finished:
-        return problem("job-already-finished")
+        return _too_late(visit, after)
     return (yield from _cancel(visit, after))
 
 
@@ -364,66 +361,23 @@ def _matches(job: Job, if_match: str | None) -> bool:
     """Whether ``If-Match`` allows a change (strong comparison, but a pending job's own weak tag will do)."""
     if not if_match or if_match.strip() == "*":
         return True
-    return document.etag(job) in {tag.strip() for tag in if_match.split(",")}
+    return JSON.tag(job) in {tag.strip() for tag in if_match.split(",")}
 
 
-def _position(job: Job) -> Generator[Effect, Any, int | None]:
-    if job.status is not Status.ACCEPTED:
-        return None
-    ahead: Ahead = yield Position(job.id)
-    return ahead.jobs
+def _foreseen(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+    """Return the present instant and what can be told of a job then; of one that is finished there is nothing."""
+    if job.is_finished:
+        return (yield Now()), None
+    outlook: Outlook = yield Foresee(job)
+    return outlook.now, outlook
 
 
-def _position_if_known(job: Job) -> Generator[Effect, Any, int | None]:
-    """Return the position of a job that is durable: without a store its client has to hear of it all the same."""
+def _foreseen_if_known(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+    """Same as `_foreseen`, of a job that is durable: without a store its client has to hear of it all the same."""
     try:
-        return (yield from _position(job))
+        return (yield from _foreseen(job))
     except (StoreUnavailable, RecordDamaged):
-        return None
-
-
-def list_jobs(visit: Visit) -> Flow:
-    """GET P: the owner's jobs, newest first, so many at a time."""
-    if visit.request.method not in {"GET", "HEAD"}:
-        return _method_not_allowed(("GET", "HEAD"))
-    try:
-        status, limit, cursor = _parameters(visit.request.query)
-    except ValueError as exc:
-        return problem("invalid-parameter", str(exc))
-    if visit.owner is None:
-        return document.jobs((), visit.site, 0.0, [])
-    found: tuple[Job, ...] = yield List(visit.application, visit.owner, status, limit + 1, cursor)
-    now: float = yield Now()
-    page = [job for job in found[:limit] if not job.is_expired(now)]
-    links = []
-    if len(found) > limit:
-        query = {"status": status and status.value, "limit": limit, "cursor": found[limit - 1].id}
-        given = urlencode({name: value for name, value in query.items() if value})
-        links.append(("next", f"{visit.site.mount_url}?{given}"))
-    return document.jobs(page, visit.site, now, links)
-
-
-def _parameters(query: str) -> tuple[Status | None, int, str | None]:
-    """Return status, limit and cursor; raises ValueError with a sentence for whoever wrote the query."""
-    given = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
-    status = given.get("status")
-    if status is not None and status not in set(Status):
-        raise ValueError(f"status is one of {', '.join(Status)}.")
-    limit = given.get("limit", str(PAGE))
-    is_number = limit.isascii() and limit.isdigit() and len(limit) <= len(str(LONGEST_PAGE))
-    if not is_number or not 1 <= int(limit) <= LONGEST_PAGE:
-        raise ValueError(f"limit is a number from 1 to {LONGEST_PAGE}.")
-    cursor = given.get("cursor")
-    if cursor is not None and not is_id(cursor):
-        raise ValueError(
-            "cursor is what the link to the next page has; leave it out for the first."
-        )
-    return Status(status) if status else None, int(limit), cursor
-
-
-PAGE = 20
-LONGEST_PAGE = 100
-"""Jobs on a page of the list: without ``limit``, and at the most."""
+        return (yield Now()), None
 
 
 def unreadable(exc: StoreError) -> Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
 from werkzeug.datastructures import Headers
 
 if TYPE_CHECKING:
@@ -50,6 +50,34 @@ NEVER_REPLAYED = HOP_BY_HOP | {"content-length", "date", "server"}
 
 GUARDED = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 """Fields of every document: it is what it says it is, and its URL, which may be a capability, goes nowhere else."""
+
+
+class Fields(Headers):
+    """The fields of a request, found by an index: most of those that are looked for are not there.
+
+    Nobody may change them. The parameters have werkzeug's names, and its meaning.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._list = list(pairs)  # as they came; werkzeug would check that they can be sent
+        self._index: dict[str, list[str]] = {}
+        for name, value in self._list:
+            self._index.setdefault(name.lower(), []).append(value)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._index
+
+    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]  # noqa: A002
+        """Return the first value of a field, read by ``type`` if it is given, or the default."""
+        found = self._index.get(key.lower())
+        if found is None:
+            return default
+        return found[0] if type is None else super().get(key, default, type)
+
+    def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002
+        """Return all values of a field."""
+        found = self._index.get(key.lower(), [])
+        return list(found) if type is None else super().getlist(key, type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +128,11 @@ class Response:
     @property
     def length(self) -> int | None:
         """Bytes in the body, if they can be known."""
-        return self.body.length if isinstance(self.body, Body) else len(self.body)
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
 
     def header(self, name: str) -> str | None:
         """Return the first value of a field, or None."""
         return first(self.headers, name)
-
-
-def headers_from(pairs: Iterable[tuple[str, str]]) -> Headers:
-    """Return fields as a multi-dict; a line break, which some servers let through, becomes a blank (RFC 9110 §5.5)."""
-    pairs = list(pairs)
-    try:
-        return Headers(pairs)
-    except ValueError:
-        return Headers([(name, _BREAKS.sub(" ", value)) for name, value in pairs])
-
-
-_BREAKS = re.compile(r"[\r\n]")
 
 
 def is_host(text: str) -> bool:
@@ -150,6 +166,5 @@ def merged(pairs: Pairs, name: str, members: tuple[str, ...]) -> Pairs:
     return (*without(pairs, frozenset({wanted})), (name, ", ".join(known)))
 
 
-def json_bytes(members: dict[str, Any]) -> bytes:
-    """Return a JSON document."""
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+json_bytes = msgspec.json.Encoder().encode
+"""Return a JSON document, as bytes."""

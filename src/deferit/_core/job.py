@@ -9,9 +9,11 @@ Nobody else changes a status; a finished job never changes again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from deferit._core.callback import Callback  # noqa: TC001  stores read the annotations
 from deferit._core.http import Pairs, first
@@ -60,8 +62,7 @@ class Failure:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, gc=False):
     """The head of the handler's response; its body of ``length`` bytes lies beside it in ``chunks`` pieces."""
 
     status: int
@@ -76,14 +77,16 @@ class Result:
         return first(self.headers, "content-type")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One accepted request and its fate.
 
     Instants are seconds since the epoch, spans are seconds. ``revision`` counts what a client can see change;
     ``attempt`` counts claims and is the fencing token: who comes with an old one is refused. Of those, ``tries`` have
     failed and were followed by another, of which there may be ``retries``; ``losses`` have lost their worker. A job
     whose ``queue`` has a name shares it with others, of which ``slots`` may run at once.
+
+    It is a struct of msgspec's, not a dataclass, for each job is made three times and written twice: a struct of this
+    size is made in a twentieth of the time, and nothing that has its default is written.
     """
 
     id: str
@@ -132,6 +135,10 @@ class Job:
         """Whether nothing can follow."""
         return self.status in FINISHED
 
+    def but(self, **changes: Any) -> Job:
+        """Return the job with other values of some members."""
+        return msgspec.structs.replace(self, **changes)
+
     def is_early(self, now: float) -> bool:
         """Whether it waits for a window that is still to open; never without one, even if a clock was set back."""
         return self.status is Status.ACCEPTED and self.due_at > max(now, self.created_at)
@@ -151,7 +158,7 @@ class Job:
         if status in FINISHED:
             changes |= {"finished_at": now, "expires_at": now + self.ttl}
             changes["callback"] = self.callback and self.callback.due(now)
-        return replace(self, status=status, updated_at=now, revision=self.revision + 1, **changes)
+        return self.but(status=status, updated_at=now, revision=self.revision + 1, **changes)
 
     def claimed(self, now: float) -> Job:
         """Return the job as its next attempt begins."""
@@ -167,8 +174,8 @@ class Job:
             message = self.message
         if (progress, message) == (self.progress, self.message):
             return self
-        return replace(
-            self, progress=progress, message=message, updated_at=now, revision=self.revision + 1
+        return self.but(
+            progress=progress, message=message, updated_at=now, revision=self.revision + 1
         )
 
     def held_by(self, attempt: int) -> Job:
@@ -206,11 +213,11 @@ class Job:
         losses = self.losses + 1
         if self.repeatable and losses < MAX_LOSSES:
             return self._returned(now, losses=losses)
-        return replace(self._interrupted(now), losses=losses)
+        return self._interrupted(now).but(losses=losses)
 
     def stripped(self) -> Job:
         """Return the expired job without its result: a tombstone."""
-        return replace(self, result=None)
+        return self.but(result=None)
 
     def _returned(self, now: float, **changes: Any) -> Job:
         """Return the job to those that wait, to be started anew."""

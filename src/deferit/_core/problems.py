@@ -68,8 +68,8 @@ def problem(code: str, detail: str | None = None, **values: object) -> Response:
     return problem_response(status, title, detail or default.format(**values), code)
 
 
-def problem_response(status: int, title: str, detail: str, code: str) -> Response:
-    """Return a problem document with members of one's own."""
+def problem_response(status: int, title: str, detail: str, code: str, pause: int = 1) -> Response:
+    """Return a problem document with members of one's own; ``pause`` is how many seconds to leave what will pass."""
     members = {
         "type": problem_type(code),
         "title": title,
@@ -77,7 +77,7 @@ def problem_response(status: int, title: str, detail: str, code: str) -> Respons
         "detail": detail,
         "code": code,
     }
-    retry = (("Retry-After", "1"),) if status in {429, 503} else ()
+    retry = (("Retry-After", str(pause)),) if status in {429, 503} else ()
     headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))
     return Response(status, (*headers, *retry, *GUARDED), json_bytes(members))
 
@@ -85,3 +85,10 @@ def problem_response(status: int, title: str, detail: str, code: str) -> Respons
 def problem_type(code: str) -> str:
     """Return the URI that names the kind of a problem."""
     return f"urn:deferit:problem:{code}"
+
+
+def method_not_allowed(methods: tuple[str, ...]) -> Response:
+    """Return the problem of a wrong method on a mounted route, with those that are right."""
+    allow = ", ".join(methods)
+    refusal = problem("method-not-allowed", allow=allow)
+    return Response(refusal.status, (*refusal.headers, ("Allow", allow)), refusal.body)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from deferit._core.job import Result
@@ -14,7 +15,7 @@ SEALED = "deferit-sealed"
 
 def sealed(result: Result, token: str) -> Result:
     """Return the result with a token in place of its header fields and its entity tag."""
-    return replace(result, headers=((SEALED, token),), etag="")
+    return msgspec.structs.replace(result, headers=((SEALED, token),), etag="")
 
 
 def token_of(result: Result | None) -> str | None:

@@ -27,7 +27,7 @@ def mount(app: flask.Flask, prefix: str = "/jobs", *, with_list: bool = False) -
     """Have the application route to monitors and results itself, so that flask-cors and other hooks serve them too.
 
     It goes with ``WSGIMiddleware(app.wsgi_app, native=True)`` and the same ``prefix``; ``with_list`` if the option
-    ``owner`` switches the list of jobs on.
+    ``owner`` or ``operator`` switches the list of jobs on.
     """
     app.url_map.converters["deferit_job_id"] = JobIdConverter
     job = f"{prefix}/<deferit_job_id:job_id>"

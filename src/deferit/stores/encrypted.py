@@ -121,7 +121,7 @@ class EncryptedStore(Store):
             return job
         assert job.result is not None
         headers, etag = _decode_head(head)
-        return replace(job, result=replace(job.result, headers=headers, etag=etag))
+        return job.but(result=msgspec.structs.replace(job.result, headers=headers, etag=etag))
 
     def _opened_request(self, claimed: Claimed) -> Claimed:
         request = self._box.open(claimed.request, _request(claimed.job))

@@ -1,0 +1,1 @@
+"""``deferit doctor``: ``look`` gathers what is so, ``checks`` decides what is wrong with it, ``command`` tells."""
