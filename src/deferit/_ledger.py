@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -27,7 +26,7 @@ from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
@@ -65,8 +64,13 @@ class Ledger:
         Raises:
             StoreUnavailable: the store cannot be opened; `open` may be called again.
         """
-        with self._complaining():
+        try:
             self.store.open()
+        except StoreError as exc:
+            self._complained(exc)
+            raise
+        except Exception as exc:
+            raise self._unexpected(exc) from exc
         self._committer.start()
 
     def close(self) -> None:
@@ -111,8 +115,13 @@ class Ledger:
         Raises:
             StoreError: whatever the store met; what it should not have raised is made `StoreUnavailable`.
         """
-        with self._complaining():
+        try:
             return self._legible(self.store.read(query))
+        except StoreError as exc:
+            self._complained(exc)
+            raise
+        except Exception as exc:
+            raise self._unexpected(exc) from exc
 
     async def aread(self, query: Query) -> object:
         """Same as `read`, but awaits a store that takes its time."""
@@ -128,13 +137,22 @@ class Ledger:
         """
         if not self.store.is_shared:
             return cast("Job", self.read(Get(job_id)))
-        version = self.store.version()  # before the read: what is read may be later, never earlier
+        version = self._version()  # before the read: what is read may be later, never earlier
         if version != self._known[0] or len(self._known[1]) >= KNOWN:
             self._known = (version, {})
         known = self._known[1]
         if job_id not in known:
             known[job_id] = cast("Job", self.read(Get(job_id)))
         return known[job_id]
+
+    def _version(self) -> int:
+        try:
+            return self.store.version()
+        except StoreError as exc:
+            self._complained(exc)
+            raise
+        except Exception as exc:
+            raise self._unexpected(exc) from exc
 
     async def aget(self, job_id: str) -> Job:
         """Same as `get`, but awaits a store that takes its time."""
@@ -164,29 +182,19 @@ class Ledger:
             logger.error(_SEALED, answer.route, extra={"job_id": answer.id})
         return answer
 
-    @contextmanager
-    def _complaining(self) -> Iterator[None]:
-        """Log why the store is not available, whatever it has raised."""
-        try:
-            yield
-        except StoreUnavailable as exc:
-            self._complained(exc)
-            raise
-        except StoreError:
-            raise
-        except Exception as exc:
-            failure = unexpected(self.store.url, exc)
-            self._complained(failure)
-            raise failure from exc
+    def _unexpected(self, exc: Exception) -> StoreUnavailable:
+        """Return what the store should have raised, and log it."""
+        failure = unexpected(self.store.url, exc)
+        self._complained(failure)
+        return failure
 
     def _complained(self, outcome: object) -> object:
-        """Log why the store is not available, if that is the outcome, but the same not again and again; return it."""
-        if isinstance(outcome, StoreUnavailable):
+        """Log what is wrong with the store, if that is the outcome, but the same not again and again; return it."""
+        if isinstance(outcome, StoreUnavailable | RecordDamaged):
             now, (text, until) = time.monotonic(), self._complaint
             if str(outcome) != text or now >= until:
                 self._complaint = (str(outcome), now + SILENCE)
                 logger.error("%s", outcome)
-                logger.debug("the cause:", exc_info=outcome.__cause__)
         return outcome
 
     @property
