@@ -57,6 +57,9 @@ EXAMPLES = [
     exceptions.MonitorLost("https://example.com/jobs/1", "it answered 404"),
     exceptions.StoreError("something"),
     exceptions.StoreUnavailable("sqlite:///deferit.db", "disk full"),
+    exceptions.RecordDamaged("truncated"),
+    exceptions.QueueFull(100),
+    exceptions.TooManyJobs(10),
     exceptions.JobNotFound("job_1"),
     exceptions.JobExists("job_1"),
     exceptions.KeyReused("job_1"),
@@ -220,3 +223,12 @@ def test_the_wheel_asks_for_five_packages_and_carries_the_license(wheel: zipfile
         "werkzeug",
     }
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
+
+
+def test_the_shared_generator_of_random_numbers_stays_the_applications() -> None:
+    """An application may have seeded it, and Hypothesis warns of threads that use it."""
+    shared = "random.random(", "random.uniform(", "from random import random", "random.choice("
+
+    texts = [path.read_text("utf-8") for path in Path(deferit.__file__).parent.rglob("*.py")]
+
+    assert not [text[:80] for text in texts if any(use in text for use in shared)]
