@@ -66,6 +66,17 @@ chaos: $(VENV)/test.stamp  ## kill workers of real servers 200 times and look fo
 sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are swept (6 minutes)
 	$(BIN)/python -m tests.chaos.sweep
 
+.PHONY: hostile big-bodies fuzz
+hostile: $(VENV)/test.stamp  ## send thousands of hostile requests, in process and over sockets (10 minutes)
+	HOSTILE_EXAMPLES=$${HOSTILE_EXAMPLES:-5000} $(BIN)/python -m pytest --durations=9 \
+	    tests/hostile/test_bad_input.py tests/hostile/test_bytes.py
+
+big-bodies: $(VENV)/test.stamp  ## what bodies and results of 500 MiB cost one process (4 minutes)
+	PYTHONPATH=. $(BIN)/python -m tests.hostile.big_bodies
+
+FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/fuzz.stamp  ## fuzz the parsers for FUZZ_SECONDS (120), with coverage as the guide
+	PYTHONPATH=. $(BIN)/python tests/hostile/fuzz.py $(FUZZ_SECONDS)
 bench: $(VENV)/test.stamp  ## measure against the bare frameworks (long; needs wrk)
 	$(BIN)/python -m benchmarks
 
@@ -90,6 +101,7 @@ $(BIN)/python:
 
 $(VENV)/test.stamp: EXTRA := test
 $(VENV)/dev.stamp: EXTRA := dev
-$(VENV)/test.stamp $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/fuzz.stamp: EXTRA := fuzz
+$(VENV)/test.stamp $(VENV)/dev.stamp $(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
 	@touch $@

@@ -169,11 +169,12 @@ class Committer:
         except StoreError as exc:
             outcomes = [exc] * len(group)
         except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
-            outcomes = [_unexpected(self._url, exc)] * len(group)
+            outcomes = [unexpected(self._url, exc)] * len(group)
         _resolve([reply for _, reply in group], outcomes)
 
 
-def _unexpected(url: str, exc: Exception) -> StoreUnavailable:
+def unexpected(url: str, exc: Exception) -> StoreUnavailable:
+    """Return what a store should have raised in place of an exception that no store may raise."""
     failure = StoreUnavailable(url, f"{type(exc).__name__}: {exc}")
     failure.__cause__ = exc
     return failure
@@ -207,4 +208,5 @@ def _give(take: Callable[[object], object], outcome: object) -> None:
     try:
         take(outcome)
     except Exception:
-        logger.exception("nobody could take what became of a command: %r", outcome)
+        # Not the outcome itself: a captured request may be part of it.
+        logger.exception("nobody could take the %s that a command met", type(outcome).__name__)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, cast
 
 from deferit._core.allowed import url_from
@@ -29,6 +29,8 @@ THREADS = 4
 
 INTERVAL = 1.0
 """Seconds after which due callbacks are looked for without being told of any: some become due by the clock alone."""
+
+_random = Random().random  # noqa: S311  it only spreads the load; the shared generator is the application's
 
 LEASE = 60.0
 """Seconds after which a callback is delivered anew if its process gives no sign: an attempt is over long before."""
@@ -140,7 +142,7 @@ class Deliverer:
     def _again_at(self, callback: Callback, failed: Failed) -> float | None:
         if failed.is_final:
             return None
-        chance = random.random()  # noqa: S311  it only spreads the load
+        chance = _random()
         return next_attempt(callback.attempts, self._callbacks.attempts, self._ledger.now(), chance)
 
 

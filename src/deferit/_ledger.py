@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
-from deferit._committer import AwaitableReply, BlockingReply, Callback, Committer, returned
+from deferit._committer import (
+    AwaitableReply,
+    BlockingReply,
+    Callback,
+    Committer,
+    returned,
+    unexpected,
+)
 from deferit._core.commands import CHANGES, Finish, Release, Report
 from deferit._core.job import Job
 from deferit._core.queries import Get
+from deferit._core.sealed import token_of
 from deferit._log import log, logger
 from deferit._signals import Signals
-from deferit.exceptions import JobNotFound, StoreError, StoreUnavailable
+from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +36,14 @@ if TYPE_CHECKING:
 KNOWN = 1_000
 """Jobs that are remembered until the store changes: those who wait for one job ask for it all at once."""
 
+SILENCE = 10.0
+"""Seconds in which the same complaint of the store is not logged once more: each request would."""
+
+_SEALED = (
+    "%s: a result cannot be decrypted, and is answered with 503 until it can: put the key that sealed it into "
+    "encrypt=, behind the others (this is said once)"
+)
+
 
 class Ledger:
     """Executes commands and reads; logs each transition that it commits and wakes those who wait for the job."""
@@ -39,6 +55,8 @@ class Ledger:
         self._committer = Committer(store.execute, store.url)
         self._unfinished: deque[Finish | Release] = deque()
         self._known: tuple[int, dict[str, Job]] = (-1, {})
+        self._has_met_sealed = False
+        self._complaint = ("", 0.0)
 
     def open(self) -> None:
         """Open the store and start to commit.
@@ -46,7 +64,13 @@ class Ledger:
         Raises:
             StoreUnavailable: the store cannot be opened; `open` may be called again.
         """
-        self.store.open()
+        try:
+            self.store.open()
+        except StoreError as exc:
+            self._complained(exc)
+            raise
+        except Exception as exc:
+            raise self._unexpected(exc) from exc
         self._committer.start()
 
     def close(self) -> None:
@@ -73,27 +97,37 @@ class Ledger:
         """Execute a command; return what became of it, be it an exception."""
         reply = BlockingReply()
         self._committer.submit(command, reply)
-        return reply.outcome()
+        return self._complained(reply.outcome())
 
     async def aoutcome(self, command: Command, otherwise: Callable[[object], object]) -> object:
         """Same as `outcome`, but awaits the commit; ``otherwise`` is told if the task is canceled meanwhile."""
         reply = AwaitableReply(otherwise)
         self._committer.submit(command, reply)
-        return await reply.outcome()
+        return self._complained(await reply.outcome())
 
     def submit(self, command: Command, note: Callable[[object], object] | None = None) -> None:
         """Execute a command without waiting for it; ``note`` is told of its outcome, in the committer's thread."""
         self._committer.submit(command, Callback(note or partial(self._noted, command)))
 
     def read(self, query: Query) -> object:
-        """Answer a query."""
-        return self.store.read(query)
+        """Answer a query.
+
+        Raises:
+            StoreError: whatever the store met; what it should not have raised is made `StoreUnavailable`.
+        """
+        try:
+            return self._legible(self.store.read(query))
+        except StoreError as exc:
+            self._complained(exc)
+            raise
+        except Exception as exc:
+            raise self._unexpected(exc) from exc
 
     async def aread(self, query: Query) -> object:
         """Same as `read`, but awaits a store that takes its time."""
         if self.store.reads_are_quick:
-            return self.store.read(query)
-        return await anyio.to_thread.run_sync(self.store.read, query)
+            return self.read(query)
+        return await anyio.to_thread.run_sync(self.read, query)
 
     def get(self, job_id: str) -> Job:
         """Return a job by its id.
@@ -103,13 +137,22 @@ class Ledger:
         """
         if not self.store.is_shared:
             return cast("Job", self.read(Get(job_id)))
-        version = self.store.version()  # before the read: what is read may be later, never earlier
+        version = self._version()  # before the read: what is read may be later, never earlier
         if version != self._known[0] or len(self._known[1]) >= KNOWN:
             self._known = (version, {})
         known = self._known[1]
         if job_id not in known:
             known[job_id] = cast("Job", self.read(Get(job_id)))
         return known[job_id]
+
+    def _version(self) -> int:
+        try:
+            return self.store.version()
+        except StoreError as exc:
+            self._complained(exc)
+            raise
+        except Exception as exc:
+            raise self._unexpected(exc) from exc
 
     async def aget(self, job_id: str) -> Job:
         """Same as `get`, but awaits a store that takes its time."""
@@ -124,11 +167,35 @@ class Ledger:
                 self.signals.notify(job_id, self.get(job_id))
             except JobNotFound:
                 self.signals.notify(job_id, is_gone=True)
+            except RecordDamaged as exc:
+                logger.error("%s", exc, extra={"job_id": job_id})
 
     def finish_again(self) -> None:
         """Try once more to store how jobs ended, where the store was not available."""
         for _ in range(len(self._unfinished)):
             self.submit(self._unfinished.popleft())
+
+    def _legible(self, answer: object) -> object:
+        """Log once if a result is met that cannot be decrypted; return what was read."""
+        if isinstance(answer, Job) and not self._has_met_sealed and token_of(answer.result):
+            self._has_met_sealed = True
+            logger.error(_SEALED, answer.route, extra={"job_id": answer.id})
+        return answer
+
+    def _unexpected(self, exc: Exception) -> StoreUnavailable:
+        """Return what the store should have raised, and log it."""
+        failure = unexpected(self.store.url, exc)
+        self._complained(failure)
+        return failure
+
+    def _complained(self, outcome: object) -> object:
+        """Log what is wrong with the store, if that is the outcome, but the same not again and again; return it."""
+        if isinstance(outcome, StoreUnavailable | RecordDamaged):
+            now, (text, until) = time.monotonic(), self._complaint
+            if str(outcome) != text or now >= until:
+                self._complaint = (str(outcome), now + SILENCE)
+                logger.error("%s", outcome)
+        return outcome
 
     @property
     def is_behind(self) -> bool:
@@ -147,4 +214,6 @@ class Ledger:
             self._unfinished.append(command)
         elif isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
             logger.error("%s could not be executed", type(command).__name__, exc_info=outcome)
+        elif isinstance(outcome, RecordDamaged):
+            logger.error("%s could not be executed: %s", type(command).__name__, outcome)
         return outcome

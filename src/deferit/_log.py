@@ -35,3 +35,10 @@ def log_exception(job: RunningJob, route: str, exc: BaseException | None) -> Non
     """Log what came out of a handler."""
     extra = {"job_id": job.id, "attempt": job.attempt}
     logger.error("%s: the handler raised", route, exc_info=exc, extra=extra)
+
+
+def log_unreadable(job: Job, exc: ValueError) -> None:
+    """Log that a job fails because its captured request cannot be read."""
+    logger.error(
+        "%s: the captured request cannot be read: %s", job.route, exc, extra={"job_id": job.id}
+    )

@@ -6,13 +6,16 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
+from deferit._core.effects import HookFailed
 from deferit._core.flow import Submission, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
+from deferit._core.problems import problem
 from deferit._core.visits import Visit
 from deferit._engine import Engine
 from deferit._records import Captured, encode, plain
@@ -21,10 +24,10 @@ from deferit.context import Approach
 from deferit.options import options_from
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from deferit._core.flow import Target
-    from deferit._core.http import Pairs, Request
+    from deferit._core.http import Pairs, Request, Response
     from deferit._core.policy import Deferral, Mark, Route
     from deferit._runs import Replayer
     from deferit.executors.base import Executor
@@ -104,18 +107,18 @@ class Middleware(ABC):
         )
 
     def _owner(self, request: Request) -> str | None:
-        owner = self._owner_of(request)
-        if owner is not None and not isinstance(owner, str):
-            msg = f"the option owner= returned {owner!r}, neither a text nor None; return for example str(user.id)"
-            raise TypeError(msg)
+        owner: str | None = _said("owner", self._owner_of, request, (str, NoneType), _OWNER)
         return owner
 
     def _is_operator(self, request: Request) -> bool:
-        answer = self.options.operator(request) if self.options.operator else False
-        if not isinstance(answer, bool):
-            msg = f"the option operator= returned {answer!r}, neither True nor False; return for example user.is_staff"
-            raise TypeError(msg)
-        return answer
+        ask = self.options.operator
+        return ask is not None and bool(_said("operator", ask, request, (bool,), _OPERATOR))
+
+    @staticmethod
+    def failed(exc: HookFailed) -> Response:
+        """Log that a function of the application has failed; return the answer."""
+        logger.error("%s", exc, exc_info=exc.__cause__)
+        return problem("hook-failed")
 
     def submission(
         self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
@@ -219,19 +222,53 @@ class Passage(Approach, ABC):
         if self.placeholder is None or self._mark is None or self._deferral is None:
             return None
         label = self._mark.name or ""
-        return self.middleware.submission(
-            self.request(), self._mark, label, self._deferral, self.placeholder
-        )
+        try:
+            return self.middleware.submission(
+                self.request(), self._mark, label, self._deferral, self.placeholder
+            )
+        except HookFailed:
+            self.let_go()
+            raise
 
     def captured(self, scope: dict[str, Any], body: bytes, chunks: int) -> bytes:
         """Return the captured request, encoded; ``body`` is what follows the pieces that are stored already."""
-        return encode(Captured(self.middleware.interface, scope, self.request().url, body, chunks))
+        request = self.request()
+        root_url = self.middleware.options.base_url or request.root_url
+        return encode(
+            Captured(self.middleware.interface, scope, request.url_at(root_url), body, chunks)
+        )
 
 
 _NOT_KEPT = (
     "%s was not deferred: its request's body was read by a decorator that hides the mark (it lacks "
     "functools.wraps) and is too large to be kept on suspicion"
 )
+
+
+def _said(
+    name: str,
+    hook: Callable[[Request], Any],
+    request: Request,
+    kinds: tuple[type, ...],
+    advice: str,
+) -> Any:
+    """Return what a function of the application says of a request.
+
+    Raises:
+        HookFailed: it has raised, or returned something of another kind; that is not shown, it may be a secret.
+    """
+    try:
+        said = hook(request)
+    except Exception as exc:
+        raise HookFailed(name) from exc
+    if not isinstance(said, kinds):
+        kind = type(said).__name__
+        raise HookFailed(name) from TypeError(f"the option {name}= returned a {kind}, {advice}")
+    return said
+
+
+_OWNER = "neither a text nor None; return for example str(user.id)"
+_OPERATOR = "neither True nor False; return for example user.is_staff"
 
 
 def is_of_the_submitter(name: str) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from deferit._core.job import Job
+from deferit.exceptions import RecordDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +21,49 @@ class Captured:
     """
 
     interface: str
-    scope: dict[str, Any]
-    url: str
-    body: bytes
+    scope: dict[str, Any] = field(repr=False)
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
     chunks: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_job = msgspec.msgpack.Decoder(Job).decode
+
+_decode_job = msgspec.msgpack.Decoder(Job).decode
+
+
+def decode_job(data: bytes) -> Job:
+    """Return a job.
+
+    Raises:
+        RecordDamaged: that is none; the text quotes nothing of it.
+    """
+    try:
+        return _decode_job(data)
+    except msgspec.DecodeError as exc:
+        raise RecordDamaged(str(exc)) from None
+
+
 decode_history = msgspec.msgpack.Decoder(tuple[float, ...]).decode
-decode_captured = msgspec.msgpack.Decoder(Captured).decode
+
+
+def decode_captured(data: bytes) -> Captured:
+    """Return a captured request.
+
+    Raises:
+        ValueError: it cannot be read; the text, which quotes nothing of it, says why.
+    """
+    if not data:
+        raise ValueError("its store could not decrypt it")
+    if data.startswith(_FERNET):
+        raise ValueError("it is encrypted, and the option encrypt= names no key")
+    return _decode_captured(data)
+
+
+_decode_captured = msgspec.msgpack.Decoder(Captured).decode
+
+_FERNET = b"gAAAA"
+"""What a Fernet token begins with: its version and the first bytes of a time, in base64."""
 
 
 def plain(value: Any) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING
 
 from deferit._core.effects import RequestTooLarge
 from deferit._core.recorder import PIECE
+from deferit.exceptions import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +33,12 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._length = 0
         self._is_dropped = False
+        self._failure: OSError | None = None
 
     @property
     def is_dropped(self) -> bool:
         """Whether some of the body was let go though it is not too large, so that it cannot be captured."""
-        return self._is_dropped and self._length <= self._limit
+        return self._is_dropped and self._length <= self._limit and self._failure is None
 
     def keep(self, data: bytes) -> None:
         """Take note of a part that passes by; may write to a disk."""
@@ -58,11 +61,16 @@ class Spool:
         return True
 
     def check(self, declared: int = 0) -> None:
-        """Check that what has passed by so far, or is ``declared`` to come, is not too large to be captured.
+        """Check that what has passed by so far, or is ``declared`` to come, can be captured.
 
         Raises:
             RequestTooLarge: it is longer than the limit.
+            StoreUnavailable: there was no room to keep it.
         """
+        if self._failure:
+            raise StoreUnavailable(
+                gettempdir(), f"a request's body cannot be kept: {self._failure}"
+            )
         if max(self._length, declared) > self._limit:
             raise RequestTooLarge(self._limit)
 
@@ -76,7 +84,7 @@ class Spool:
         if self._file is None and self._length > PIECE:
             self._file = BytesIO(b"".join(self._parts))
         if self._file:
-            self._file.seek(0)
+            self._go_back(self._file)
         return max(0, (self._length - 1) // PIECE)
 
     def read(self) -> bytes:
@@ -98,10 +106,25 @@ class Spool:
         )
         self._parts.clear()
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # what was still to be written
+                self._file.close()
             self._file = None
 
     def _to_file(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except OSError as exc:  # the disk is full: that must not disturb the application, which reads the body itself
+            self._failure = exc
+            self.close()
+
+    def _go_back(self, file: IO[bytes]) -> None:
+        try:
+            file.seek(0)
+        except OSError as exc:  # it writes what it has in its buffer
+            self._failure = exc
+            self.check()
+
+    def _write(self, data: bytes) -> None:
         if self._file is None:
             self._file = TemporaryFile(prefix="deferit-")  # noqa: SIM115  closed by close
             self._file.writelines(self._parts)

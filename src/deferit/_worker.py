@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from random import random
+from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -18,7 +18,7 @@ from deferit._core.job import Failure, Job
 from deferit._core.outcome import outcome
 from deferit._core.retry import retry_at
 from deferit._durations import Durations
-from deferit._log import log_exception, log_new
+from deferit._log import log_exception, log_new, log_unreadable
 from deferit._loops import current_loop
 from deferit._records import decode_captured
 from deferit._runs import Run
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from deferit.options import Options
 
 logger = logging.getLogger("deferit")
+
+_random = Random().random  # noqa: S311  jitter is no secret; the shared generator is the application's
 
 STOP_PATIENCE = 1.0
 """Seconds that a cancel waits to see a task end, before it says no more than ``asked to stop``."""
@@ -192,6 +194,7 @@ class Worker:
             captured = decode_captured(claimed.request)
         except ValueError as exc:
             self.slots.give()
+            log_unreadable(job, exc)
             error = Failure("route-gone", f"The captured request cannot be read: {exc}.")
             self.ledger.submit(Finish(job.id, job.attempt, self.ledger.now(), None, error))
             return None
@@ -220,7 +223,7 @@ class Worker:
             self.ledger.submit(Release(run.id, run.attempt, now))
             return
         self.durations.add(run.job, now, error)
-        again_at = retry_at(run.job, end.outcome, now, random())  # noqa: S311  jitter is no secret
+        again_at = retry_at(run.job, end.outcome, now, _random())
         self.ledger.submit(
             Finish(run.id, run.attempt, now, result, error, end.outcome.body, again_at)
         )

@@ -18,12 +18,13 @@ from deferit._core.effects import (
     CapturedRequest,
     ClientGone,
     Effect,
+    HookFailed,
     Try,
     adrive,
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Fields, Request, Response, merged
+from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -74,25 +75,28 @@ class ASGIMiddleware(Middleware):
         if scope["type"] != "http":
             await self._beside(scope, receive, send)
             return
-        path = _route_path(scope)
-        mounted = self.mounted(path)
-        if mounted:
-            await self._answer(mounted, scope, receive, send)
-            return
-        passage = _ASGIPassage(self, scope, receive, send)
-        route = self._routes.find(scope["method"], path) if self._has_routes else None
-        submission = self.configured(passage, route) if route else None
-        if submission is None:
-            token = current.set(passage)
-            try:
-                await self.app(scope, passage.receive, passage.send)
-            finally:
-                current.reset(token)
-                if passage.placeholder is None:
-                    passage.let_go()
-            submission = passage.submission()
-        if submission:
-            await self._submit(submission, passage)
+        try:
+            path = _route_path(scope)
+            mounted = self.mounted(path)
+            if mounted:
+                await self._answer(mounted, scope, receive, send)
+                return
+            passage = _ASGIPassage(self, scope, receive, send)
+            route = self._routes.find(scope["method"], path) if self._has_routes else None
+            submission = self.configured(passage, route) if route else None
+            if submission is None:
+                token = current.set(passage)
+                try:
+                    await self.app(scope, passage.receive, passage.send)
+                finally:
+                    current.reset(token)
+                    if passage.placeholder is None:
+                        passage.let_go()
+                submission = passage.submission()
+            if submission:
+                await self._submit(submission, passage)
+        except HookFailed as exc:
+            await self._send(self.failed(exc), scope["method"], send)
 
     async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is not HTTP."""
@@ -142,17 +146,17 @@ class ASGIMiddleware(Middleware):
 
     async def _send_parts(self, response: Response, send: Send) -> None:
         """Send a body that is made while it is sent."""
-        parts = aparts(response.body, self.engine.aperform)
-        try:
-            part = await anext(parts, b"")
-        except StoreError as exc:
-            response = unreadable(exc)
-            part = await anext(aparts(response.body, self.engine.aperform), b"")
-        await send(_response_start(response))
-        async for following in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-            part = following
-        await send({"type": "http.response.body", "body": part})
+        async with aclosing(aparts(response.body, self.engine.aperform)) as parts:
+            try:
+                part = await anext(parts, b"")
+            except StoreError as exc:
+                await self._send(unreadable(exc), "GET", send)
+                return
+            await send(_response_start(response))
+            while part:  # the next is not loaded before the client has taken this one
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                part = await anext(parts, b"")
+        await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, response: Response, receive: Receive, send: Send) -> None:
         """Send a body that goes on until the client has gone."""
@@ -451,7 +455,7 @@ def _request(scope: Scope) -> Request:
 
 
 def _root_url(scope: Scope, host: str | None) -> str:
-    if host is None:
+    if host is None or not is_host(host):
         name, port = scope.get("server") or ("localhost", None)
         host = f"{name}:{port}" if port else str(name)
     root = scope.get("root_path", "").rstrip("/")

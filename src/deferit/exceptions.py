@@ -11,6 +11,7 @@ DeferitError
 │   └── MonitorLost          the monitor, or the result, cannot be reached
 └── StoreError
     ├── StoreUnavailable     the store cannot be opened, read or written now
+    ├── RecordDamaged        a record in the store cannot be read
     ├── JobNotFound          no job has this id
     ├── JobExists            a job has this id already
     ├── KeyReused            another request has used the idempotency key
@@ -118,6 +119,13 @@ class StoreUnavailable(StoreError):
     def __str__(self) -> str:
         url, reason = self.args
         return f"the store {url} is not available: {reason}"
+
+
+class RecordDamaged(StoreError):
+    """A record in the store cannot be read: its bytes were changed. The argument says where."""
+
+    def __str__(self) -> str:
+        return f"a job's record in the store is damaged ({self.args[0]}); put a backup in the store's place"
 
 
 class JobNotFound(StoreError):

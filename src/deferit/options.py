@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pkgutil import resolve_name
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from deferit._core.commands import Limits
-from deferit._core.http import Request
+from deferit._core.http import Request, is_host
 from deferit._core.policy import Defaults, Mode, Routes, mode, routes_from, seconds, unknown
 from deferit._schedule import mark_from_text
 from deferit.callbacks import Callbacks, callbacks_from_text
@@ -21,6 +22,7 @@ from deferit.executors.base import Executor
 from deferit.executors.inline import InlineExecutor
 from deferit.stores import store_from_url
 from deferit.stores.base import Store
+from deferit.stores.encrypted import EncryptedStore
 
 OwnerOf = Callable[[Request], str | None]
 IsOperator = Callable[[Request], bool]
@@ -55,6 +57,8 @@ class Options:
         retention: seconds for which a finished job is kept.
         lease: seconds after which a worker that gives no sign is taken for lost.
         grace: seconds that running jobs are given to end when the process is asked to stop.
+        encrypt: Fernet keys with which requests and results are encrypted in the store, as a list or with commas
+            between: the first encrypts, all decrypt; None: they are not encrypted.
         callbacks: who may be told by a request when a job is finished: a mapping from the beginnings of URLs to signing
             secrets, or `deferit.callbacks.Callbacks`; None: nobody.
         native: whether the application routes to monitors and results itself; see `deferit.frameworks.flask.mount`.
@@ -83,6 +87,7 @@ class Options:
     retention: float = 86_400.0
     lease: float = 15.0
     grace: float = 10.0
+    encrypt: tuple[str, ...] = field(default=(), repr=False)
     callbacks: Callbacks | None = None
     native: bool = False
     set_cookie: bool = False
@@ -90,6 +95,8 @@ class Options:
     def __post_init__(self) -> None:
         for name, read in _READERS.items():
             object.__setattr__(self, name, read(name, getattr(self, name)))
+        if self.encrypt and not isinstance(self.store, EncryptedStore):
+            object.__setattr__(self, "store", EncryptedStore(self.store, self.encrypt))
 
     @property
     def defaults(self) -> Defaults:
@@ -202,10 +209,13 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _path(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or not value.strip("/"):
-        msg = f"{name}={value!r} is not a path such as '/jobs'"
+    if not isinstance(value, str) or not _PATH.fullmatch(value) or not value.strip("/"):
+        msg = f"{name}={value!r} is not a path such as '/jobs', of letters, digits and punctuation that URLs have"
         raise OptionError(msg)
     return value.rstrip("/")
+
+
+_PATH = re.compile(r"/[0-9A-Za-z._~!$&'()*+,;=:@/-]*")
 
 
 def _url(name: str, value: object) -> str | None:
@@ -215,10 +225,17 @@ def _url(name: str, value: object) -> str | None:
         parts = urlsplit(value) if isinstance(value, str) else None
     except ValueError:
         parts = None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.query:
+    if parts is None or not _is_root(parts):
         msg = f"{name}={value!r} is not the application's URL; write for example 'https://example.com/api'"
         raise OptionError(msg)
     return parts.geturl().rstrip("/")
+
+
+def _is_root(parts: SplitResult) -> bool:
+    """Whether a URL can stand in front of others, in a header field too."""
+    if parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        return False
+    return is_host(parts.netloc) and (not parts.path or _PATH.fullmatch(parts.path) is not None)
 
 
 def _owner(name: str, value: object) -> OwnerOf | None:
@@ -240,6 +257,27 @@ def _function(name: str, value: object, returns: str) -> object:
         msg = f"{name}={value!r} is not a plain function (not async) of the request that returns {returns}"
         raise OptionError(msg)
     return value
+
+
+def _encrypt(name: str, value: object) -> tuple[str, ...]:
+    if value is None or value == ():
+        return ()
+    given = value.split(",") if isinstance(value, str) else value
+    keys = [_key(item) for item in given] if isinstance(given, list | tuple) else []
+    if not keys or not all(keys):
+        msg = (
+            f"{name}= names no Fernet key, or has something else among its keys; write what "
+            "cryptography.fernet.Fernet.generate_key() gives, or leave it out if nothing is to be encrypted"
+        )
+        raise OptionError(msg)
+    return tuple(keys)
+
+
+def _key(value: object) -> str:
+    """Return a key as text, empty if it is none; no message may show it."""
+    if isinstance(value, bytes):
+        return value.decode("ascii", "replace").strip()
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _callbacks(name: str, value: object) -> Callbacks | None:
@@ -276,6 +314,7 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
     "retention": _positive_seconds,
     "lease": _positive_seconds,
     "grace": _seconds,
+    "encrypt": _encrypt,
     "callbacks": _callbacks,
     "native": _flag,
     "set_cookie": _flag,

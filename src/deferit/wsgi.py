@@ -15,9 +15,17 @@ import anyio.to_thread
 from werkzeug.datastructures import EnvironHeaders
 
 from deferit._core.commands import Append
-from deferit._core.effects import Capture, CapturedRequest, ClientGone, Effect, drive, parts
+from deferit._core.effects import (
+    Capture,
+    CapturedRequest,
+    ClientGone,
+    Effect,
+    HookFailed,
+    drive,
+    parts,
+)
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Fields, Request, Response, merged
+from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
@@ -47,6 +55,9 @@ OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCR
 
 BODILESS = frozenset({204, 304})
 
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length that is believed: more bytes than there are disks for."""
+
 
 class WSGIMiddleware(Middleware):
     """Wraps a WSGI application, so that its marked handlers and configured routes are deferred.
@@ -72,6 +83,16 @@ class WSGIMiddleware(Middleware):
             return self.app(environ, start_response)
         if mounted:
             return self._answer(mounted, environ, start_response)
+        try:
+            return self._http(path, environ, start_response)
+        except HookFailed as exc:
+            return self._send(self.failed(exc), environ["REQUEST_METHOD"], start_response)
+
+    # --- the way of a request ----------------------------------------------------------------------------------------
+
+    def _http(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         passage = _WSGIPassage(self, environ, start_response)
         route = self._routes.find(environ["REQUEST_METHOD"], path) if self._has_routes else None
         submission = self.configured(passage, route) if route else None
@@ -79,13 +100,14 @@ class WSGIMiddleware(Middleware):
             return self._submit(submission, passage)
         return self._pass_on(passage, environ)
 
-    # --- the way of a request ----------------------------------------------------------------------------------------
-
     def _answer(
         self, mounted: Target, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer for a mounted route."""
-        visit = self.visit(_request(environ))
+        try:
+            visit = self.visit(_request(environ))
+        except HookFailed as exc:
+            return self._send(self.failed(exc), environ["REQUEST_METHOD"], start_response)
         response = drive(answer(visit, mounted), self.engine.perform)
         return self._send(response, visit.request.method, start_response)
 
@@ -349,7 +371,7 @@ def _request(environ: WSGIEnvironment) -> Request:
 def _root_url(environ: WSGIEnvironment) -> str:
     scheme = environ.get("wsgi.url_scheme", "http")
     host = environ.get("HTTP_HOST")
-    if not host:
+    if not host or not is_host(host):
         port = environ.get("SERVER_PORT", "")
         default = {"http": "80", "https": "443"}.get(scheme)
         host = environ.get("SERVER_NAME", "localhost") + (f":{port}" if port != default else "")
@@ -364,7 +386,7 @@ def _decoded(text: str) -> str:
 
 def _content_length(environ: WSGIEnvironment) -> int:
     text = environ.get("CONTENT_LENGTH") or "0"
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH else 0
 
 
 def _status_line(status: int) -> str:

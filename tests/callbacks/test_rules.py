@@ -265,3 +265,8 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
 )
 def test_all_others_are_not(address: str) -> None:
     assert not is_public(address)
+
+
+def test_a_url_that_fails_at_its_end_is_read_in_no_time() -> None:
+    """With a star within a star, each character doubled the time."""
+    assert url_from("https://hooks.example.com/?" + 2_000 * "a" + "*/b/{c}") is None

@@ -353,6 +353,7 @@ def test_what_the_client_does_not_have_is_sent(tags: str | None) -> None:
         ("Fri, 15 Jan 2027 09:00:00 GMT", 304),
         ("Fri, 15 Jan 2027 08:00:00 GMT", 200),
         ("yesterday", 200),
+        (f"Sun, 06 Nov {100 * '1'} 00:37 GMT", 200),
         ("", 200),
     ],
 )

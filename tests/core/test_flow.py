@@ -34,6 +34,7 @@ from deferit._core.effects import (
     Capture,
     Effect,
     Foresee,
+    HookFailed,
     Now,
     Recall,
     RequestTooLarge,
@@ -1005,3 +1006,42 @@ def test_a_delete_of_something_else_is_412(job: Job, if_match: str) -> None:
     response = asked("", "DELETE", job, If_Match=if_match).end
 
     assert code_of(response) == (412, "precondition-failed")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+@pytest.mark.parametrize("resource", ["", "result", "events", "cancel", "nonsense"])
+@pytest.mark.parametrize("status", list(Status))
+def test_someone_elses_job_is_looked_up_as_an_unknown_one_and_no_further(
+    method: str, resource: str, status: Status
+) -> None:
+    """The same effects in the same order: no step tells by its time that there is a job."""
+    visit = a_visit(method, owner="bob", Prefer="wait=9", Accept="text/event-stream")
+
+    theirs, unknown = (Driven(answer(visit, Target(JOB_ID, resource))) for _ in range(2))
+    assert theirs.effect == unknown.effect
+    if theirs.effect:
+        assert theirs.effect == Get(JOB_ID)
+        assert theirs.answer(in_status(status).but(owner="ann")) is None
+        assert unknown.answer(JobNotFound(JOB_ID)) is None
+
+    assert theirs.end == unknown.end
+
+
+def test_an_accept_hook_that_raises_is_said_to_have_failed() -> None:
+    def raising(_request: object) -> Refusal:
+        raise KeyError("X-Tenant")
+
+    with pytest.raises(HookFailed, match="the function that accept= names has failed") as failed:
+        Driven(submit(a_submission(mark=Mark(accept=raising))))
+
+    assert isinstance(failed.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("owner", ["ann", "änn", "\udcff", ""])
+def test_an_owner_is_compared_as_a_whole(owner: str) -> None:
+    job = a_job(owner=owner)
+
+    assert a_visit(owner=owner).may_see(job)
+    assert not a_visit(owner=owner + "x").may_see(job)
+    assert not a_visit(owner=owner[1:] + "y").may_see(job)
+    assert not a_visit().may_see(job)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -336,3 +337,30 @@ def test_a_pattern_fits_whatever_its_wild_parts_stand_for(
     assert not named.find("GET", f"x{head}/{segment}{tail}")
     assert starred.find("GET", f"{head}{extra}/{segment}{tail}")
     assert starred.find("GET", f"{head}{tail}")
+
+
+TOKENS = st.sampled_from(["*", "{name}", "a", "b", "/", "-", "ab", ".", "{"])
+
+
+@given(
+    st.lists(TOKENS, max_size=7), st.lists(st.sampled_from(["a", "b", "/", "-", "."]), max_size=12)
+)
+def test_a_pattern_fits_what_the_plain_expression_for_it_fits(
+    tokens: list[str], letters: list[str]
+) -> None:
+    """The plain one tries all ways to divide a path, and would take hours for a long one."""
+    pattern, path = "/" + "".join(tokens), "/" + "".join(letters)
+    wild = {"*": ".*", "{name}": "[^/]+"}
+    parts = re.split(r"(\*|\{name\})", pattern)
+    plain = re.compile("".join(wild.get(part, re.escape(part)) for part in parts))
+
+    found = Routes([Route(None, pattern, Mark())]).find("GET", path)
+
+    assert (found is not None) == (plain.fullmatch(path) is not None)
+
+
+@pytest.mark.parametrize("pattern", ["/*a*a*a*a*a*b", "/{a}-{b}-{c}-{d}-{e}/x", "/*/*/*/*/*/x"])
+def test_a_long_path_is_matched_as_soon_as_it_is_read(pattern: str) -> None:
+    path = "/" + 16_000 * "a-/"[: 1 + pattern.count("-")]
+
+    assert Routes([Route(None, pattern, Mark())]).find("GET", path) is None

@@ -4,15 +4,20 @@ import math
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deferit._core.recorder import PIECE, Recorder, ResultTooLarge
+from deferit._core.recorder import PIECE, IllegalResponse, Recorder, ResultTooLarge
 
 URL = "https://shop.example/api/reports?year=1"
 SIZES = st.lists(
     st.integers(0, 3 * PIECE) | st.sampled_from([PIECE - 1, PIECE, PIECE + 1]), max_size=6
+)
+NAMES = st.from_regex(r"[A-Za-z0-9-]{1,9}", fullmatch=True)
+VALUES = st.text(
+    st.characters(min_codepoint=33, max_codepoint=255, exclude_categories=["Cc"]), min_size=1
 )
 
 
@@ -159,3 +164,43 @@ def test_the_handlers_own_entity_tag_counts() -> None:
     result, _ = recorder.result()
 
     assert result.etag == 'W/"mine"'
+
+
+@given(st.text(), st.text())
+def test_a_field_is_taken_only_if_it_stays_one_field_on_every_server(name: str, value: str) -> None:
+    recorder = a_recorder()
+
+    try:
+        recorder.start(200, ((name, value),))
+    except IllegalResponse:
+        pass
+    else:
+        ((kept, taken),) = recorder.headers
+        line = f"{kept}: {taken}\r\n".encode("latin-1")
+        parsed = h11.Connection(h11.CLIENT)
+        parsed.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
+        parsed.send(h11.EndOfMessage())
+        parsed.receive_data(b"HTTP/1.1 200 OK\r\nX-First: 1\r\n" + line + b"\r\n")
+        head = parsed.next_event()
+        assert isinstance(head, h11.Response)
+        assert list(head.headers.raw_items())[1:] == [(name.encode(), taken.encode("latin-1"))]
+
+
+@given(NAMES, VALUES)
+def test_what_http_allows_is_taken_as_it_is(name: str, value: str) -> None:
+    recorder = a_recorder()
+
+    recorder.start(200, ((name, value), (name, f" {value}\t")))
+
+    assert recorder.headers == ((name, value), (name, value))
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 199, 600, 999, -1])
+def test_a_status_code_that_no_server_sends_is_refused(status: int) -> None:
+    recorder = a_recorder()
+
+    with pytest.raises(IllegalResponse, match=f"cannot answer with the status code {status}"):
+        recorder.start(status, ())
+
+    recorder.end()
+    assert not recorder.is_whole

@@ -261,7 +261,7 @@ def test_who_cannot_take_an_outcome_does_not_keep_the_others_from_theirs(
 
     assert sink.all() == [()]
     assert commit(committer, NOTHING) == ()
-    assert "nobody could take what became of a command" in caplog.text
+    assert "nobody could take the tuple that a command met" in caplog.text
 
 
 def test_nor_does_a_canceled_task_whose_otherwise_fails(

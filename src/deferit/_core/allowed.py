@@ -15,13 +15,13 @@ LONGEST = 2048
 
 _PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65_535
-_CHARACTERS = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
+_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2}"
 _URL = re.compile(
     r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?)://"
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    rf"(?P<path>/{_CHARACTERS})?"
-    rf"(?P<query>\?(?:{_CHARACTERS}|\?)*)?",
+    rf"(?P<path>/(?:{_CHARACTER})*)?"
+    rf"(?P<query>\?(?:{_CHARACTER}|\?)*)?",  # a star within a star would try all ways to divide a text
 )
 """RFC 3986 without what only serves to mislead: userinfo, fragments, and all that is not ASCII."""
 

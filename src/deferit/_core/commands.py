@@ -6,7 +6,7 @@ The other commands create, select, or touch what lies beside the job; how, says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from deferit._core.job import Failure, Job, Result, Status
@@ -45,7 +45,7 @@ class Create:
     """
 
     job: Job
-    request: bytes
+    request: bytes = field(repr=False)
     lease_until: float | None = None
     limits: Limits | None = None
 
@@ -100,7 +100,7 @@ class Append:
     job_id: str
     attempt: int
     index: int
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Claimed:
     """A job that was claimed, with its captured request."""
 
     job: Job
-    request: bytes
+    request: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Finish:
     now: float
     result: Result | None
     error: Failure | None
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     retry_at: float | None = None
 
     def apply(self, job: Job) -> Job:

@@ -27,6 +27,7 @@ from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
 from deferit._core.representations import JSON
+from deferit._core.sealed import token_of
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
@@ -289,10 +290,10 @@ def _has(asked: Headers, tag: str, modified: float | None) -> bool:
     if_none_match = asked.get("If-None-Match")
     if if_none_match:
         return is_known(tag, if_none_match)
-    since = parse_date(asked.get("If-Modified-Since")) if "If-Modified-Since" in asked else None
+    since = _instant(asked.get("If-Modified-Since"))
     if since is None or modified is None:
         return False
-    return int(modified) <= since.timestamp()
+    return int(modified) <= since
 
 
 def is_known(tag: str, if_none_match: str) -> bool:
@@ -319,7 +320,7 @@ def still_pending(
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
     """Return the handler's own response, or the problem that stands where there is none."""
-    if job.result is None:
+    if job.result is None or token_of(job.result):
         return no_result(job, site)
     dropped = NEVER_REPLAYED if cookies else NEVER_REPLAYED | {"set-cookie"}
     own = without(job.result.headers, dropped | {"etag", "vary"})
@@ -343,7 +344,17 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
 
 def _last_modified(result: Result) -> float | None:
     """Return when the handler says that its response has last changed."""
-    date = parse_date(first(result.headers, "last-modified"))
+    return _instant(first(result.headers, "last-modified"))
+
+
+def _instant(text: str | None) -> float | None:
+    """Return the instant of an HTTP date; None if there is none that can be read."""
+    if text is None:
+        return None
+    try:
+        date = parse_date(text)
+    except (ValueError, OverflowError):  # a year of a hundred digits
+        return None
     return None if date is None else date.timestamp()
 
 
@@ -379,7 +390,7 @@ def event_stream(events: Body) -> Response:
 
 def final(job: Job, site: Site) -> Response:
     """Return the handler's own response in place of a 202, untouched."""
-    if job.result is None:
+    if job.result is None or token_of(job.result):
         return no_result(job, site)
     headers = without(job.result.headers, NEVER_REPLAYED)
     status = _replayed_status(job.result.status)
@@ -408,7 +419,9 @@ def _body(job: Job) -> StoredBody | bytes:
 
 
 def no_result(job: Job, site: Site) -> Response:
-    """Return the problem of a job that was canceled or failed without a response."""
+    """Return the problem of a job that was canceled, failed without a response, or has one that cannot be decrypted."""
+    if token_of(job.result):
+        return problem("store-unavailable", "The result is encrypted with a key that is missing.")
     if job.status is Status.CANCELED or job.error is None:
         return problem("job-canceled")
     answer = problem(job.error.code, job.error.message)

@@ -12,7 +12,7 @@ from deferit._core.http import Body, Response
 from deferit._core.queries import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from deferit._core.commands import Limits
     from deferit._core.job import Job
@@ -24,6 +24,16 @@ class RequestTooLarge(Exception):
 
 class ClientGone(Exception):
     """The client went away before all of its request was there; nobody waits for an answer."""
+
+
+class HookFailed(Exception):
+    """A function that the application gave has raised, or returned what it must not; the argument is its option's name.
+
+    The cause is what it raised. It is logged, and answered with 500.
+    """
+
+    def __str__(self) -> str:
+        return f"the function that {self.args[0]}= names has failed"
 
 
 class ShuttingDown(Exception):
@@ -175,7 +185,7 @@ def parts(body: bytes | Body, perform: Callable[[Effect], object]) -> Iterator[b
 
 async def aparts(
     body: bytes | Body, perform: Callable[[Effect], Awaitable[object]]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Same as `parts`, but awaits what is performed."""
     if isinstance(body, bytes):
         yield body

@@ -9,7 +9,7 @@ from deferit._core.document import event
 from deferit._core.effects import Foresee, Now, ShuttingDown, Wait
 from deferit._core.http import Body
 from deferit._core.job import Job  # noqa: TC001  a dataclass's fields are read at run time
-from deferit.exceptions import JobNotFound, StoreUnavailable
+from deferit.exceptions import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,7 +41,7 @@ class Events(Body):
             yield (yield from self._event(self.job))
         try:
             yield from self._changes(self.job)
-        except (JobNotFound, ShuttingDown, StoreUnavailable):
+        except (ShuttingDown, StoreError):
             return  # the client comes back and is told what is so then
 
     def _changes(self, job: Job) -> Generator[Any, Any, None]:

@@ -19,6 +19,7 @@ from deferit._core.effects import (
     Effect,
     Flow,
     Foresee,
+    HookFailed,
     Now,
     Recall,
     RequestTooLarge,
@@ -50,6 +51,7 @@ from deferit.exceptions import (
     JobNotFound,
     KeyReused,
     QueueFull,
+    RecordDamaged,
     StoreError,
     StoreUnavailable,
     TooManyJobs,
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from deferit._core.commands import Limits
     from deferit._core.estimate import Known, Outlook
     from deferit._core.http import Request
-    from deferit._core.policy import AcceptHook, Deferral, Mark
+    from deferit._core.policy import AcceptHook, Deferral, Mark, Refusal
     from deferit._core.representations import Representation
     from deferit._core.visits import Visit
 
@@ -105,7 +107,7 @@ def submit(submission: Submission) -> Flow:
         response = yield from _crowded(submission, "queue-full", exc.args[0])
     except ShuttingDown:
         response = _refusal(submission, "shutting-down")
-    except StoreUnavailable:
+    except StoreError:
         response = _refusal(submission, "store-unavailable")
     return exposed(submission.visit.request, varying(response))
 
@@ -118,7 +120,7 @@ def _crowded(submission: Submission, code: str, limit: int, among: int | None = 
     """Refuse for want of room, until one of those that run will have ended, or one of ``among`` so many."""
     try:
         known: Known = yield Recall(submission.draft)
-    except StoreUnavailable:
+    except StoreError:
         known = NOTHING
     status, title, detail = PROBLEMS[code]
     seconds = pause(seconds_until_room(known, among))
@@ -191,19 +193,34 @@ def _waited(job: Job, seconds: float, revision: int | None = None) -> Generator[
     """Return the job after it was waited for; there is no waiting in a process that is to end, nor without a store."""
     try:
         after: Job = yield Wait(job, seconds, revision)
-    except (ShuttingDown, StoreUnavailable):
+    except (ShuttingDown, StoreUnavailable, RecordDamaged):
         return job
     return after
 
 
 def refused(accept: AcceptHook | None, request: Request) -> Response | None:
-    """Return what the ``accept`` hook answers in place of a 202, if it refuses."""
-    refusal = accept(request) if accept else None
+    """Return what the ``accept`` hook answers in place of a 202, if it refuses.
+
+    Raises:
+        HookFailed: it has raised, or returned what is no refusal.
+    """
+    try:
+        return _refusal_from(accept(request) if accept else None)
+    except Exception as exc:
+        raise HookFailed("accept") from exc
+
+
+def _refusal_from(refusal: Refusal) -> Response | None:
     if refusal is None or isinstance(refusal, Response):
         return refusal
     status, detail = refusal if isinstance(refusal, tuple) else (refusal, None)
+    if isinstance(status, bool) or status not in REFUSALS:
+        raise TypeError("it returned neither None, a status code from 400 to 599 nor a Response")
     _, title, default = PROBLEMS["request-refused"]
-    return problem_response(status, title, detail or default, "request-refused")
+    return problem_response(status, title, str(detail or default), "request-refused")
+
+
+REFUSALS = range(400, 600)
 
 
 # --- the mounted routes ----------------------------------------------------------------------------------------------
@@ -233,7 +250,7 @@ def answer(visit: Visit, mounted: Target) -> Flow:
         response = yield from _answer(visit, mounted)
     except JobNotFound:
         response = problem("job-not-found")
-    except StoreUnavailable:
+    except StoreError:
         response = problem("store-unavailable")
     except ShuttingDown:
         response = problem("shutting-down")
@@ -359,7 +376,7 @@ def _foreseen_if_known(job: Job) -> Generator[Effect, Any, tuple[float, Outlook 
     """Same as `_foreseen`, of a job that is durable: without a store its client has to hear of it all the same."""
     try:
         return (yield from _foreseen(job))
-    except StoreUnavailable:
+    except (StoreUnavailable, RecordDamaged):
         return (yield Now()), None
 
 

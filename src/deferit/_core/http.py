@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -85,20 +86,25 @@ class Request:
 
     ``path`` is decoded and begins behind the application's root; ``query`` is raw, without ``?``; ``headers`` is a
     multi-dict that ignores case; ``scope`` is the raw ASGI scope or WSGI environ; ``root_url`` is ``scheme://host``
-    with the application's root path, without a slash at its end.
+    with the application's root path, without a slash at its end. ``repr`` shows no header: it may be logged.
     """
 
     method: str
     path: str
     query: str
-    headers: Headers
+    headers: Headers = field(repr=False)
     scope: Mapping[str, Any] = field(repr=False)
     root_url: str
 
     @property
     def url(self) -> str:
         """The absolute URL that was asked for."""
-        return self.root_url + quote(self.path) + (f"?{self.query}" if self.query else "")
+        return self.url_at(self.root_url)
+
+    def url_at(self, root_url: str) -> str:
+        """Return the same URL of an application that has this root."""
+        path = quote(self.path, errors="surrogatepass")
+        return root_url + path + (f"?{self.query}" if self.query else "")
 
 
 class Body(ABC):
@@ -127,6 +133,14 @@ class Response:
     def header(self, name: str) -> str | None:
         """Return the first value of a field, or None."""
         return first(self.headers, name)
+
+
+def is_host(text: str) -> bool:
+    """Whether a text can stand in a URL as host and port (RFC 3986 §3.2.2), whoever it names."""
+    return _HOST.fullmatch(text) is not None
+
+
+_HOST = re.compile(r"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]{1,1024}")
 
 
 def first(pairs: Pairs, name: str) -> str | None:

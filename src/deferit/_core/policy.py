@@ -296,13 +296,39 @@ def _allows(route: Route, method: str) -> bool:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """Return the expression for a path: ``*`` is anything, ``{name}`` one segment."""
-    parts = []
+    """Return the expression for a path: ``*`` is anything, ``{name}`` one segment.
+
+    What stands between two ``*`` is looked for where it comes first, and that is final (an atomic group): no other
+    place would do better, and to try them all for each star could take hours for a long path.
+    """
+    first, *others = map(_part, _between_stars(path))
+    if not others:
+        return re.compile(first, re.DOTALL)
+    *between, last = others
+    found = "".join(f"(?>.*?{part})" for part in between)
+    return re.compile(f"{first}{found}.*{last}", re.DOTALL)
+
+
+def _between_stars(path: str) -> list[list[str]]:
+    """Return the literals of a path between its wild parts, those between two ``*`` as one list."""
+    lists: list[list[str]] = [[]]
     position = 0
     for wild in _WILD.finditer(path):
-        parts += [re.escape(path[position : wild.start()]), ".*" if wild[0] == "*" else "[^/]+"]
+        lists[-1].append(path[position : wild.start()])
+        if wild[0] == "*":
+            lists.append([])
         position = wild.end()
-    return re.compile("".join([*parts, re.escape(path[position:])]), re.DOTALL)
+    lists[-1].append(path[position:])
+    return lists
+
+
+def _part(literals: list[str]) -> str:
+    """Return the expression for literals with one segment, or some of one, between them."""
+    first, *others = map(re.escape, literals)
+    if not others:
+        return first
+    *between, last = others
+    return first + "".join(f"(?>[^/]+?{literal})" for literal in between) + f"[^/]+?{last}"
 
 
 def routes_from(value: object, read: Callable[[Mapping[str, Any]], Mark] = mark_from) -> Routes:

@@ -47,6 +47,11 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "range-not-satisfiable": (416, "Range not satisfiable", "The result has {length} bytes."),
     "request-too-large": (413, "Request too large", "The body is longer than {limit} bytes."),
     "request-refused": (400, "Request refused", "The request cannot be accepted."),
+    "hook-failed": (
+        500,
+        "Hook failed",
+        "A function of the application has failed; the server's log says why.",
+    ),
     "handler-exception": (500, "Handler exception", "The handler raised an exception."),
     "handler-response": (500, "Handler response", "The handler answered with an error."),
     "deadline-exceeded": (504, "Deadline exceeded", "The handler took too long."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -17,6 +18,14 @@ PIECE = 256 * 1024
 """Bytes in a stored piece of a body: what one request holds in memory, and one transaction writes, at a time."""
 
 BODILESS = frozenset({204, 205, 304})
+
+
+STATUS_CODES = range(200, 600)
+"""Of final responses (RFC 9110 §15); servers do not send others."""
+
+
+class IllegalResponse(ValueError):
+    """The response has a status code or a field that cannot go over the wire; the text tells no value."""
 
 
 class ResultTooLarge(Exception):
@@ -55,9 +64,15 @@ class Recorder:
         return self._headers
 
     def start(self, status: int, headers: Pairs) -> None:
-        """Take the status code and header fields; a later start replaces an earlier one, as WSGI allows."""
+        """Take the status code and header fields; a later start replaces an earlier one, as WSGI allows.
+
+        Raises:
+            IllegalResponse: it could never be replayed; kept, it would have the result route fail at each request.
+        """
+        if status not in STATUS_CODES:
+            raise IllegalResponse(f"a handler cannot answer with the status code {status}")
+        self._headers = tuple(_legal(*pair) for pair in headers)
         self._status = status
-        self._headers = headers
 
     def write(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Take a part of the body; yield index and bytes of each piece that is full, to be stored by the caller.
@@ -101,6 +116,22 @@ class Recorder:
             (name, _joined(self._url, value)) if name.lower() == "location" else (name, value)
             for name, value in headers
         )
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+"""What HTTP lets stand in a field (RFC 9110 §5.6.2, §5.5): no line break, with which a value would begin another."""
+
+
+def _legal(name: str, value: str) -> tuple[str, str]:
+    """Return a field, without the blanks around its value, which are no part of it (RFC 9110 §5.5)."""
+    if not _NAME.fullmatch(name):
+        raise IllegalResponse(f"the handler's response has a field {name!r}, which is no name")
+    if not _VALUE.fullmatch(value):
+        raise IllegalResponse(
+            f"the handler's response has a line break, another control character or what is not latin-1 in {name}"
+        )
+    return name, value.strip(" \t")
 
 
 def _joined(url: str, reference: str) -> str:

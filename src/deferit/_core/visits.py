@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,5 +29,14 @@ class Visit:
     """Whether who asks may see everybody's jobs."""
 
     def may_see(self, job: Job) -> bool:
-        """Whether a job answers to who asks; one without an owner answers to whoever knows its URL."""
-        return self.is_operator or job.owner is None or job.owner == self.owner
+        """Whether a job answers to who asks; one without an owner answers to whoever knows its URL.
+
+        An owner may be a secret, such as a key of an API: how long the comparison takes tells nothing of it.
+        """
+        if self.is_operator or job.owner is None:
+            return True
+        return self.owner is not None and compare_digest(_utf8(job.owner), _utf8(self.owner))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -186,6 +186,7 @@ class DatabaseFile:
         """
         try:
             self._make()
+            self._mend_modes()
             connection = sqlite3.connect(
                 self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
@@ -212,6 +213,16 @@ class DatabaseFile:
         for suffix in ("-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+    def _mend_modes(self) -> None:
+        """Let the files beside it be written, if it can be: SQLite made them with the mode that it had then."""
+        if not os.access(self.path, os.W_OK):
+            return
+        for suffix in ("-wal", "-shm"):
+            beside = self.path.with_name(self.path.name + suffix)
+            if beside.exists() and not os.access(beside, os.W_OK):
+                with suppress(OSError):  # it is another user's
+                    beside.chmod(0o600)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         for _ in _attempts():
@@ -306,6 +317,11 @@ class Line:
         """Disconnect, once whoever has the connection gives it back."""
         with self._lock:
             self._is_open = False
+            self._drop()
+
+    def renew(self) -> None:
+        """Have the next one who uses it connect anew."""
+        with self._lock:
             self._drop()
 
     def pause(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,10 @@ class Store(ABC):
     url: str
     """What the user named it by, without secrets; for messages."""
 
-    reads_are_quick: ClassVar[bool] = False
+    reads_are_quick: bool = False
     """Whether `read` takes microseconds and never waits for a network, so that an event loop may call it itself."""
 
-    is_shared: ClassVar[bool] = True
+    is_shared: bool = True
     """Whether other processes may change what is in it."""
 
     def check(self) -> None:  # noqa: B027  most stores can say something early, none must

@@ -33,7 +33,7 @@ from deferit._core.job import Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
 from deferit._core.rules import in_order, next_turn, remembered, room, swept, wake_at
 from deferit._records import decode_history, decode_job, encode
-from deferit.exceptions import JobExists, JobNotFound, OptionError
+from deferit.exceptions import JobExists, JobNotFound, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
 from deferit.stores.base import Store
@@ -104,8 +104,14 @@ class SQLiteStore(Store):
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands between BEGIN IMMEDIATE and COMMIT."""
-        with self._writer as connection, Transaction(connection, "IMMEDIATE"):
-            return _Batch(connection).execute(batch)
+        try:
+            with self._writer as connection, Transaction(connection, "IMMEDIATE"):
+                return _Batch(connection).execute(batch)
+        except StoreUnavailable:
+            # Both connections of a process share what SQLite knows of the file: opened while it could not be written,
+            # the one for reading would keep a new one for writing from it for ever.
+            self._reader.renew()
+            raise
 
     def read(self, query: Query) -> object:  # noqa: PLR0911  one for each query
         """Answer a query from the connection for reading, one thread at a time."""
