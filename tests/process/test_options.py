@@ -169,7 +169,7 @@ def test_each_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "store='redis2://x' names no store that deferit has; write 'sqlite",
         ),
         ("store", "", "store='' names no store"),
-        ("executor", "processes2", "executor='processes2' is neither None"),
+        ("executor", "processes2", "executor='processes2' names none; write 'worker'"),
         ("application", "", "application='' is not a name: write a short text"),
         ("application", "a\nb", "is not a name"),
         ("application", 7, "application=7 is not a name"),
