@@ -26,6 +26,7 @@ from deferit._core.effects import (
 from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._host import HOSTING
+from deferit._loops import new_event
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -256,8 +257,10 @@ class _ASGIPassage(Passage):
         if message["type"] == "http.response.start":
             headers = _as_text(message.get("headers", ()))
             self.answers(message["status"], headers)
-            message = {**message, "headers": _as_bytes(merged(headers, "Vary", ("Prefer",)))}
-        if not self.is_placeholder:
+            if self.placeholder is None:
+                varying = merged(headers, "Vary", ("Prefer",))
+                message = {**message, "headers": _as_bytes(varying)}
+        if self.placeholder is None:
             await self.outer_send(message)
 
     async def capture(self, effect: Capture) -> CapturedRequest:
@@ -338,7 +341,7 @@ class _ASGIReplayer(Replayer):
 
     async def areplay(self, run: Run) -> None:
         is_body_over = False
-        is_answered = anyio.Event()
+        is_answered = new_event()
 
         async def receive() -> Message:
             nonlocal is_body_over

@@ -760,8 +760,10 @@ def test_no_statement_reads_a_whole_table(store: SQLiteStore) -> None:
         for name, text in vars(_sqlite_statements).items()
         if name.isupper() and isinstance(text, str) and " WHERE " in text
     }
+    columns = ", ".join("?" * _sqlite_statements.FINISH_MANY_COLUMNS)
 
-    for name, text in statements.items():
+    for name, template in statements.items():
+        text = template.format(rows=f"({columns}), ({columns})", ids="?, ?")
         values = (1,) * (len(set(re.findall(r"\?[0-9]", text))) or text.count("?"))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
         steps = [step for *_, step in plan]
