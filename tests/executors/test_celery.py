@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.executors.broker import Broker
-from tests.executors.running import APPS, KINDS, Program, environment, site, submitted
+from tests.executors.running import APPS, KINDS, environment, site, submitted
 from tests.servers.harness import UVICORN, Kind, until
+from tests.servers.programs import Program
 from tests.servers.twins import ledger
 
 if TYPE_CHECKING:

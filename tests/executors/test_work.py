@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.executors.running import KINDS, Program, environment, site, submitted, worker
+from tests.executors.running import KINDS, environment, site, submitted, worker
 from tests.servers.harness import CHECKOUT, UVICORN, Kind, Server, until
+from tests.servers.programs import Program
 from tests.servers.twins import ledger
 
 if TYPE_CHECKING:
@@ -265,7 +266,10 @@ def test_a_store_that_is_out_of_reach_is_said(kind: Kind, tmp_path: Path) -> Non
 
 
 def test_it_needs_no_extra(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['cyclopts'] = None; sys.argv[1:] = ['work', '--help']; import deferit.cli as c; c.main()"
+    code = (
+        "import sys; sys.modules['cyclopts'] = None; sys.argv[1:] = ['work', '--help']; "
+        "from deferit.cli import main; main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
