@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from tests.executors.broker import Broker
-from tests.servers.harness import Server
+from tests.servers.harness import CHECKOUT, Server
 from tests.servers.programs import Program
 
 if TYPE_CHECKING:
@@ -59,7 +59,13 @@ class Site(Server):
     """A web server with what runs its jobs, both started and killed together; a broker beside them is not killed."""
 
     def __init__(
-        self, kind: Kind, app: str, folder: Path, *, environment: Mapping[str, str], **options: Path
+        self,
+        kind: Kind,
+        app: str,
+        folder: Path,
+        *,
+        environment: Mapping[str, str],
+        path: Path = CHECKOUT,
     ) -> None:
         self._lasting = ExitStack()
         self._beside = ExitStack()
@@ -67,7 +73,7 @@ class Site(Server):
         if EXECUTOR == "celery" and given.get("DEFERIT_TEST_EXECUTOR") == "celery":
             broker = self._lasting.enter_context(Broker(folder))
             given["DEFERIT_TEST_BROKER"] = broker.url
-        super().__init__(kind, app, folder, environment=given, **options)
+        super().__init__(kind, app, folder, environment=given, path=path)
 
     def start(self) -> Self:
         for number, command in enumerate(self._commands()):

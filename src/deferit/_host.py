@@ -227,7 +227,7 @@ def name_of(hosted: Hosted) -> str | None:
 
 
 def _may_be_an_application(value: object) -> bool:
-    is_plain = isinstance(value, type | BuiltinFunctionType | ModuleType)
+    is_plain = isinstance(value, type | BuiltinFunctionType | FunctionType | ModuleType)
     return not is_plain and callable(value) and bool(_wrapped_by(value))
 
 

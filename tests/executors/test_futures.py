@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from distributed import LocalCluster
-from tests.executors.running import KINDS, site, submitted
-from tests.servers.harness import UVICORN, until
+from tests.executors.running import KINDS, environment, site, submitted
+from tests.servers.harness import CHECKOUT, UVICORN, until
 from tests.servers.twins import ledger
 
 if TYPE_CHECKING:
@@ -51,11 +51,10 @@ def test_a_cancel_asks_the_handler(tmp_path: Path) -> None:
 
 
 def test_dask_runs_handlers_on_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with site(UVICORN, tmp_path, "dask") as unused:
-        given = unused._environment
-    for name in [name for name in given if name.startswith(("DEFERIT", "PYTHONPATH"))]:
-        monkeypatch.setenv(name, given[name])
-    with LocalCluster(
+    for name, value in {**environment(tmp_path, "dask"), "PYTHONPATH": str(CHECKOUT)}.items():
+        monkeypatch.setenv(name, value)  # the cluster's workers have it from here
+    make: Any = LocalCluster
+    with make(
         n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
     ) as cluster:
         web = site(UVICORN, tmp_path, "dask", DEFERIT_TEST_DASK=cluster.scheduler_address)

@@ -11,7 +11,7 @@ import pytest
 from tests.executors.running import KINDS, environment, site, submitted, worker
 from tests.servers.harness import CHECKOUT, UVICORN, Kind, Server, until
 from tests.servers.programs import Program
-from tests.servers.twins import ledger
+from tests.servers.twins import Deed, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +46,12 @@ def client(web: Server) -> Iterator[httpx.Client]:
 
 def await_begin(folder: Path, name: str, count: int = 1) -> int:
     """Return the process of the latest of so many beginnings."""
-    deeds = lambda: [deed for deed in ledger(folder)[name] if deed.event == "start"]  # noqa: E731
-    until(lambda: len(deeds()) >= count, f"{name} to begin")
-    return deeds()[-1].process
+
+    def starts() -> list[Deed]:
+        return [deed for deed in ledger(folder)[name] if deed.event == "start"]
+
+    until(lambda: len(starts()) >= count, f"{name} to begin")
+    return starts()[-1].process
 
 
 @both

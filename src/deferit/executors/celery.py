@@ -64,13 +64,14 @@ class CeleryExecutor(Dispatcher):
     ) -> None:
         if ahead < 1:
             raise OptionError(f"ahead={ahead} lets no job go to a worker; write 1 or more")
-        self.app: str = app
+        self.app = app
         self.again_after = again_after
         self._celery = celery
         self._queue = queue
         self._ahead = ahead
         self._connection: Any = None
-        self._task = celery.task(
+        register: Any = celery.task
+        self._task = register(
             name=f"deferit.run:{app}", acks_late=True, ignore_result=True, max_retries=0
         )(_task_of(app))
 
