@@ -10,10 +10,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-quick demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
 	$(BIN)/python examples/demo.py
@@ -82,6 +82,9 @@ bench: $(VENV)/test.stamp  ## measure against the bare frameworks (long; needs w
 
 bench-quick: $(VENV)/test.stamp  ## the same in a minute, for a first look
 	$(BIN)/python -m benchmarks --rounds 1 --seconds 2
+
+bench-estimates: $(VENV)/test.stamp  ## how good estimates are, and what polling by them costs (seconds)
+	$(BIN)/python -m benchmarks.estimates
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \

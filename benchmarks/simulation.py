@@ -1,9 +1,11 @@
-"""A process with its clients and a clock of its own: real flows, store and forecasts, in no time and always the same."""
+"""A process and its clients on a clock of their own: real flows, store and forecasts, in no time, always the same."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -21,13 +23,14 @@ from deferit._core.effects import (
     Recall,
     drive,
 )
-from deferit._core.flow import Submission, Target, Visit, answer, submit
+from deferit._core.flow import Submission, Target, answer, submit
 from deferit._core.http import Request, Response
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._core.policy import Deferral, Mark
 from deferit._core.prefer import NOTHING
 from deferit._core.queries import QUERIES
+from deferit._core.visits import Visit
 from deferit._durations import Durations
 from deferit._forecaster import INTERVAL, Forecaster
 from deferit._ledger import Ledger
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deferit._core.commands import Command
-    from deferit._core.queries import Query
 
 START = 1_800_000_000.0
 LEASE = 1e9
@@ -64,9 +66,13 @@ class Said:
 
 @dataclass
 class Seen:
-    """What a client saw of its job: the 202 comes first in ``said``."""
+    """What a client saw of its job; what the 202 said comes first.
+
+    ``known`` jobs of its route had ended when it came.
+    """
 
     arrival: Arrival
+    known: int
     said: list[Said] = field(default_factory=list)
     polls: int = 0
     ended_at: float = 0.0
@@ -94,7 +100,7 @@ class StillLedger(Ledger):
             raise outcome
         return outcome
 
-    def submit(self, command: Command, note: object = None) -> None:
+    def submit(self, command: Command, note: object = None) -> None:  # noqa: ARG002  nobody waits
         self.execute(command)
 
 
@@ -108,6 +114,7 @@ class Simulation:
             "shop", concurrency, self.ledger, self.durations, self.ledger.now
         )
         self.seen: dict[str, Seen] = {}
+        self._ended: Counter[str] = Counter()
         self._free = concurrency
         self._waiting = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -146,7 +153,7 @@ class Simulation:
             case Now():
                 return self.ledger.now()
             case _ if isinstance(effect, QUERIES):
-                return self.ledger.read(cast("Query", effect))
+                return self.ledger.read(effect)
             case _:
                 raise NotImplementedError(effect)
 
@@ -170,6 +177,7 @@ class Simulation:
         self.durations.add(job, now, None)
         self.ledger.execute(Finish(job.id, job.attempt, now, None, None))
         self.seen[job.id].ended_at = now
+        self._ended[job.route] += 1
         self._free += 1
         if self._waiting:
             claimed = self.ledger.execute(Claim("shop", now, now + LEASE, 1))
@@ -192,7 +200,7 @@ class Simulation:
             due_at=now,
             ttl=60.0,
         )
-        self.seen[job_id] = Seen(arrival)
+        self.seen[job_id] = Seen(arrival, self._ended[arrival.route])
         submission = Submission(_visit("POST", "/"), Mark(), Deferral(0.0, NOTHING), draft)
         self._hear(job_id, drive(submit(submission), self._perform))
 
@@ -219,17 +227,20 @@ def _visit(method: str, path: str) -> Visit:
     return Visit(request, SITE, None, NOTHING, 30.0)
 
 
-def _said(now: float, response: Response) -> Said:
-    assert isinstance(response.body, bytes)
-    members: dict[str, Any] = json.loads(response.body)
+def said(now: float, document: dict[str, Any]) -> Said:
+    """Return what a status document says."""
     return Said(
         now,
-        _instant(members.get("estimatedCompletion")),
-        _instant(members.get("estimatedCompletionLatest")),
+        _instant(document.get("estimatedCompletion")),
+        _instant(document.get("estimatedCompletionLatest")),
     )
 
 
-def _instant(text: str | None) -> float | None:
-    from datetime import datetime
+def _said(now: float, response: Response) -> Said:
+    assert isinstance(response.body, bytes)
+    members: dict[str, Any] = json.loads(response.body)
+    return said(now, members)
 
+
+def _instant(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()

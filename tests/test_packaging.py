@@ -94,14 +94,14 @@ def packages_of_extras() -> list[str]:
 def modules_for_everybody() -> list[str]:
     """Return the names of all modules but those that exist for somebody else's package."""
     folder = ROOT / "src/deferit"
-    for_others = {"_poster", "cli", "frameworks", "testing"}
-    return [
-        ".".join(("deferit", *path.relative_to(folder).with_suffix("").parts)).removesuffix(
-            ".__init__"
-        )
+    for_others = re.compile(
+        r"(_poster|cli|frameworks|testing|stores\._?(postgres|redis))\b|stores\._postgres_"
+    )
+    names = [
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix("__init__")
         for path in sorted(folder.rglob("*.py"))
-        if path.relative_to(folder).parts[0].removesuffix(".py") not in for_others
     ]
+    return [f"deferit.{name}".rstrip(".") for name in names if not for_others.match(name)]
 
 
 def loaded_by_importing(names: list[str], *, without: list[str], folder: Path) -> set[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from deferit._core.commands import Claim, Claimed
+from deferit._core.commands import Claim, Claimed, Release
 from deferit._core.queries import Due
 from deferit._log import log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deferit._runs import Run
     from deferit._worker import Worker
 
 CLAIM_INTERVAL = 1.0
@@ -29,6 +32,11 @@ class Claims:
         """Look whether jobs wait that could begin, as after a restart."""
         self._worker.has_backlog = self._is_any_due()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here, and no job waits that could."""
+        return not self._worker.runs and not self._is_any_due()
+
     def recheck(self) -> None:
         """Look for jobs that wait at the next occasion: another process has changed something."""
         self._claim_at = 0.0
@@ -42,11 +50,40 @@ class Claims:
         slots = worker.slots.take_all() if self._is_any_due() else 0
         if slots:
             for claimed in self._claimed(slots):
-                log(claimed.job)
-                self._ledger.signals.notify(claimed.job.id, claimed.job)
-                run = worker.begin(claimed)
-                if run:
-                    worker.start(run)
+                self._begin(claimed)
+
+    def claim_one(self, job_id: str, tell: Callable[[int], object]) -> Run | None:
+        """Claim a job that this process was told to run, and begin it; None if it does not wait (any more).
+
+        ``tell`` is told the attempt before it begins, for the handler may end the process.
+        """
+        worker, now = self._worker, self._ledger.now()
+        worker.slots.bring()
+        claim = Claim(self._application, now, now + worker.lease, 1, job_id)
+        try:
+            found = cast("tuple[Claimed, ...]", self._ledger.execute(claim))
+        except BaseException:
+            worker.slots.give()
+            raise
+        if not found:
+            worker.slots.give()
+            return None
+        job = found[0].job
+        try:
+            tell(job.attempt)
+        except BaseException:
+            worker.slots.give()
+            self._ledger.submit(Release(job.id, job.attempt, now))
+            raise
+        return self._begin(found[0])
+
+    def _begin(self, claimed: Claimed) -> Run | None:
+        log(claimed.job)
+        self._ledger.signals.notify(claimed.job.id, claimed.job)
+        run = self._worker.begin(claimed)
+        if run:
+            self._worker.start(run)
+        return run
 
     def _is_any_due(self) -> bool:
         """Whether a job waits that may begin: only then is it worth to hold slots that a trial could have."""

@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -23,15 +24,18 @@ from deferit._deliverer import Deliverer
 from deferit._forecaster import INTERVAL, Forecaster
 from deferit._keeper import Duty, Keeper
 from deferit._ledger import Ledger
+from deferit._offers import Offers
 from deferit._server import is_stopping
 from deferit._signals import AsyncSignal
+from deferit._slots import Slots
 from deferit._trier import Trier
 from deferit._upkeep import Upkeep
 from deferit._worker import Worker
 from deferit.exceptions import StoreUnavailable
+from deferit.executors.base import Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from deferit._core.commands import Command
     from deferit._core.effects import Effect
@@ -46,19 +50,40 @@ TICK = 0.05
 """Seconds between two looks at what other processes did; a look costs microseconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """What a process does that is no web server's: claims so many jobs at once, or with None only those it is told."""
+
+    concurrency: int | None
+
+
 class Engine:
     """Performs what flows yield, runs jobs, keeps their leases alive, and takes over those of lost workers.
 
     It belongs to one process; a forked child makes its own. Nothing is opened or started before `start`.
     """
 
-    def __init__(self, options: Options, executor: Executor, replayer: Replayer) -> None:
+    def __init__(
+        self,
+        options: Options,
+        executor: Executor,
+        replayer: Replayer,
+        elsewhere: Dispatcher | Hosting | None = None,
+    ) -> None:
+        """Begin jobs as they are accepted, so many at once, unless they are to be run ``elsewhere``."""
         self.pid = os.getpid()
         self.executor = executor
         self._application = options.application
         self._ledger = Ledger(options.store)
         self._keeper = Keeper(TICK)
-        self._worker = Worker(options, self._ledger, executor, replayer, self._keeper.wake)
+        self._grace = options.grace
+        self._worker = Worker(options, self._ledger, executor, replayer, self._wake)
+        self._offers: Offers | None = None
+        if isinstance(elsewhere, Dispatcher):
+            self._offers = Offers(self._ledger, elsewhere, options.application)
+        if elsewhere is not None:
+            count = elsewhere.concurrency if isinstance(elsewhere, Hosting) else None
+            self._worker.slots = Slots(count or 0)
         self._trier = Trier(self._worker)
         self._claims = Claims(self._worker, options.application)
         self._upkeep = Upkeep(self._worker)
@@ -84,7 +109,7 @@ class Engine:
             Duty(self._observe, 0),
             Duty(self._upkeep.write_reports, 0),
             Duty(self._upkeep.expire, 0),
-            Duty(self._claims.claim, 0),
+            Duty(self._claim, 0),
             Duty(self._ledger.finish_again, 1),
             Duty(self._upkeep.renew, renewal),
             Duty(self._sweep, min(renewal, 5)),
@@ -108,6 +133,8 @@ class Engine:
             self._ledger.open()
             self._claims.look()
             self._keeper.start()
+            if self._offers:
+                self._offers.start()
             if self._deliverer:
                 self._deliverer.start()
             self._is_started = True
@@ -121,6 +148,8 @@ class Engine:
         if not self._is_draining:
             self._is_draining = True
             self._worker.drain()
+            if self._offers:
+                self._offers.drain()
             self._ledger.signals.notify_all()
 
     def close(self) -> None:
@@ -131,6 +160,8 @@ class Engine:
         self.drain()
         if self._is_started:
             self._worker.close()
+            if self._offers:
+                self._offers.close(self._grace)
             self._keeper.close()
             if self._deliverer:
                 self._deliverer.close()
@@ -139,6 +170,19 @@ class Engine:
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)
+
+    def run(self, job_id: str, claimed: Callable[[int], object]) -> None:
+        """Claim a job by its id, run it here, and return when the store knows how it ended; see `Hosted.run`."""
+        self.start()
+        run = self._claims.claim_one(job_id, claimed)
+        if run:
+            run.over.wait()
+            self._ledger.settle()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here, and no job waits that could."""
+        return self._claims.is_idle
 
     def draft(self, **members: Any) -> Job:
         """Return a new job of this application, as it will be accepted."""
@@ -171,7 +215,7 @@ class Engine:
             case Wait():
                 return self._wait(effect)
             case Stop(job):
-                return self._worker.stop(job)
+                return self._offers.revoke(job) if self._offers else self._worker.stop(job)
             case Now():
                 return self._ledger.now()
             case Foresee():
@@ -195,7 +239,7 @@ class Engine:
             case Wait():
                 return await self._await(effect)
             case Stop(job):
-                return await self._worker.astop(job)
+                return await self._astop(job)
             case Now():
                 return self._ledger.now()
             case Foresee():
@@ -206,6 +250,11 @@ class Engine:
                 return await self._ledger.aread(effect)
             case _:
                 return await self._ledger.aexecute(cast("Command", effect))
+
+    async def _astop(self, job: Job) -> str:
+        if self._offers:
+            return await anyio.to_thread.run_sync(self._offers.revoke, job)
+        return await self._worker.astop(job)
 
     def _start_for(self, effect: Effect) -> None:
         try:
@@ -245,6 +294,17 @@ class Engine:
 
     # --- duties of the keeper ----------------------------------------------------------------------------------------
 
+    def _wake(self) -> None:
+        """Have somebody look after jobs that wait."""
+        if self._offers:
+            self._offers.wake()
+        else:
+            self._keeper.wake()
+
+    def _claim(self) -> None:
+        if self._worker.slots.are_any:
+            self._claims.claim()
+
     def _sweep(self) -> bool:
         """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
         return not self._clock.is_certain() or self._upkeep.sweep()
@@ -266,6 +326,8 @@ class Engine:
         self._ledger.tell(job_ids)
         self._claims.recheck()
         self._upkeep.recheck(job_ids)
+        if self._offers:
+            self._offers.recheck(job_ids)
 
 
 _engines: WeakSet[Engine] = WeakSet()

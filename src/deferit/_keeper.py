@@ -50,13 +50,13 @@ class Duty:
 class Keeper:
     """Attends to duties, one after the other, in a thread of its own."""
 
-    def __init__(self, tick: float) -> None:
+    def __init__(self, tick: float, name: str = "deferit-keeper") -> None:
         """Look every ``tick`` seconds for a duty that is due."""
         self.duties: Sequence[Duty] = ()
         self._tick = tick
         self._wake = threading.Event()
         self._is_closed = False
-        self._thread = threading.Thread(target=self._work, name="deferit-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

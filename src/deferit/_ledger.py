@@ -17,7 +17,7 @@ from deferit._committer import (
     returned,
     unexpected,
 )
-from deferit._core.commands import CHANGES, Finish, Release, Report
+from deferit._core.commands import CHANGES, Finish, Release, Renew, Report
 from deferit._core.job import Job
 from deferit._core.queries import Get
 from deferit._core.sealed import token_of
@@ -108,6 +108,10 @@ class Ledger:
     def submit(self, command: Command, note: Callable[[object], object] | None = None) -> None:
         """Execute a command without waiting for it; ``note`` is told of its outcome, in the committer's thread."""
         self._committer.submit(command, Callback(note or partial(self._noted, command)))
+
+    def settle(self) -> None:
+        """Return when all that was submitted before is executed."""
+        self.execute(Renew((), 0.0))
 
     def read(self, query: Query) -> object:
         """Answer a query.

@@ -17,10 +17,13 @@ from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
 from deferit._core.problems import problem
 from deferit._core.visits import Visit
-from deferit._engine import Engine
+from deferit._engine import Engine, Hosting
+from deferit._host import Hosted, name_of
 from deferit._records import Captured, encode, plain
 from deferit._spool import Spool
 from deferit.context import Approach
+from deferit.exceptions import OptionError
+from deferit.executors.base import Dispatcher, Executor
 from deferit.options import options_from
 
 if TYPE_CHECKING:
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from deferit._core.http import Pairs, Request, Response
     from deferit._core.policy import Deferral, Mark, Route
     from deferit._runs import Replayer
-    from deferit.executors.base import Executor
 
 logger = logging.getLogger("deferit")
 
@@ -38,7 +40,7 @@ PLACEHOLDER = 202
 """The status code of what a marked handler returns in place of its response."""
 
 
-class Middleware(ABC):
+class Middleware(Hosted):
     """Wraps an application; the constructor opens and starts nothing, so that a process may fork after it."""
 
     interface: str
@@ -52,6 +54,7 @@ class Middleware(ABC):
         self.application = f"{self.interface}:{self.options.application}"
         self._has_list = bool(self.options.owner or self.options.operator)
         self._engine: Engine | None = None
+        self._hosting: Hosting | None = None
 
     @property
     def engine(self) -> Engine:
@@ -69,10 +72,54 @@ class Middleware(ABC):
         self._engine = None
 
     def _new_engine(self) -> Engine:
-        executor = self.options.executor or self._own_executor()
-        return Engine(
-            replace(self.options, application=self.application), executor, self._replayer()
-        )
+        given = self.options.executor
+        executor = given if isinstance(given, Executor) else self._own_executor()
+        options = replace(self.options, application=self.application)
+        return Engine(options, executor, self._replayer(), self._elsewhere())
+
+    def _elsewhere(self) -> Dispatcher | Hosting | None:
+        """Return who runs the jobs, if it is not this process as they are accepted."""
+        given = self.options.executor
+        if self._hosting is not None or not isinstance(given, Dispatcher):
+            return self._hosting
+        if given.app is None:
+            given.app = name_of(self)
+        if given.app is None:
+            raise OptionError(
+                "executor='processes' has other processes import this application, which stands in no module that "
+                "they could import; write 'processes:package.module:name'"
+            )
+        return given
+
+    # --- in a process that is no web server's ------------------------------------------------------------------------
+
+    @property
+    def is_serving(self) -> bool:
+        return self._engine is not None and self._engine.pid == os.getpid()
+
+    def host(self, concurrency: int | None) -> None:
+        self._hosting = Hosting(self.options.concurrency if concurrency == 0 else concurrency)
+
+    @property
+    def store_url(self) -> str:
+        return self.options.store.url
+
+    @property
+    def concurrency(self) -> int:
+        hosting = self._hosting
+        return self.options.concurrency if hosting is None else hosting.concurrency or 0
+
+    def open(self) -> None:
+        self.engine.start()
+
+    def run(self, job_id: str, claimed: Callable[[int], object]) -> None:
+        self.engine.run(job_id, claimed)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.engine.is_idle
+
+    # --- the way of a request ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def _own_executor(self) -> Executor:
@@ -234,8 +281,9 @@ class Passage(Approach, ABC):
         """Return the captured request, encoded; ``body`` is what follows the pieces that are stored already."""
         request = self.request()
         root_url = self.middleware.options.base_url or request.root_url
+        url = request.url_at(root_url)
         return encode(
-            Captured(self.middleware.interface, scope, request.url_at(root_url), body, chunks)
+            Captured(self.middleware.interface, scope, url, body, chunks, self.is_placeholder)
         )
 
 

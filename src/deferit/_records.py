@@ -17,7 +17,8 @@ class Captured:
     """A captured request as it is kept for its replay.
 
     ``scope`` has the plain entries of the ASGI scope or WSGI environ; ``body`` is the last piece of the request's body,
-    whose earlier ``chunks`` pieces were appended to the store; ``url`` is what was asked for, absolute.
+    whose earlier ``chunks`` pieces were appended to the store; ``url`` is what was asked for, absolute;
+    ``is_marked`` says that it reached a marked handler, and was not taken by a configured route before it got there.
     """
 
     interface: str
@@ -25,6 +26,7 @@ class Captured:
     url: str = field(repr=False)
     body: bytes = field(repr=False)
     chunks: int = 0
+    is_marked: bool = False
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -12,6 +12,11 @@ class Slots:
         self._lock = threading.Lock()
         self._free = count
 
+    @property
+    def are_any(self) -> bool:
+        """Whether one is free."""
+        return self._free > 0
+
     def take(self) -> bool:
         """Take one; False if none is free."""
         with self._lock:
@@ -19,10 +24,16 @@ class Slots:
             self._free -= is_free
             return is_free
 
+    def bring(self) -> None:
+        """Take one whether one is free or not: somebody else has counted."""
+        with self._lock:
+            self._free -= 1
+
     def take_all(self) -> int:
         """Take all that are free; return how many."""
         with self._lock:
-            taken, self._free = self._free, 0
+            taken = max(0, self._free)
+            self._free -= taken
             return taken
 
     def give(self, count: int = 1) -> None:

@@ -81,7 +81,7 @@ class Trier:
         captured = decode_captured(create.request)
         carried = worker.carried.pop(create.job.id, {})
         run = Run(worker, create.job, captured, carried, worker.backend)
-        run.trial = Trial(create, partial(self._keep, run))
+        run.trial = Trial(create, self._keep)
         worker.trials.add(run)
         return run
 

@@ -206,7 +206,8 @@ class Worker:
         """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
         try:
             if not run.canceled and not isinstance(escaped, LeaseLost):
-                ended = outcome(run.recorder, escaped, run.raised)
+                misses = run.captured.is_marked and not run.has_reached_mark
+                ended = outcome(run.recorder, escaped, run.raised, misses_handler=misses)
                 end = End(ended, escaped, run.recorder.headers)
                 if run.trial is None or not run.trial.holds_end(end):
                     self.finish(run, end)

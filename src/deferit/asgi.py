@@ -25,6 +25,7 @@ from deferit._core.effects import (
 )
 from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Fields, Request, Response, is_host, merged
+from deferit._host import HOSTING
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._runs import Replayer
 from deferit.context import current
@@ -173,6 +174,8 @@ class ASGIMiddleware(Middleware):
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the server and end with it, around the application's own lifespan."""
         self.local.remember(scope)
+        if HOSTING in scope:
+            scope[HOSTING](self)
         message = await receive()
         try:
             await anyio.to_thread.run_sync(self.engine.start)

@@ -22,6 +22,8 @@ class RunningJob(ABC):
     id: str
     owner: str | None
     attempt: int
+    has_reached_mark: bool = False
+    """Whether the replay has come to a marked handler."""
 
     @property
     @abstractmethod

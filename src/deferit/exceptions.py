@@ -2,6 +2,7 @@
 
 DeferitError
 ├── OptionError              an option, a mark or a route cannot be used
+├── StartupFailed            the application could not be started in a process that is to run its jobs
 ├── JobCanceled              raised inside a handler: its job was canceled, or its time is over
 ├── InvalidTransition        a job cannot go from this status to that
 ├── FollowError              raised by ``deferit.client``: a job could not be followed to its result
@@ -34,6 +35,14 @@ class DeferitError(Exception):
 
 class OptionError(DeferitError, ValueError):
     """An option, a mark or a route cannot be used; the text says what to write instead."""
+
+
+class StartupFailed(DeferitError):
+    """The application could not be started. Arguments: what names it, the reason."""
+
+    def __str__(self) -> str:
+        target, reason = self.args
+        return f"{target} could not be started: {reason}"
 
 
 class JobCanceled(DeferitError):

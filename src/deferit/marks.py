@@ -101,7 +101,10 @@ def _defers(mark: Mark, handler: Callable[..., Any]) -> bool:
     if found is None:
         _warn_once(handler)
         return False
-    return isinstance(found, Approach) and found.defers(mark)
+    if isinstance(found, Approach):
+        return found.defers(mark)
+    found.has_reached_mark = True
+    return False
 
 
 def _note(exc: BaseException) -> None:

@@ -18,8 +18,8 @@ from deferit._core.policy import Defaults, Mode, Routes, mode, routes_from, seco
 from deferit._schedule import mark_from_text
 from deferit.callbacks import Callbacks, callbacks_from_text
 from deferit.exceptions import OptionError
-from deferit.executors.base import Executor
-from deferit.executors.inline import InlineExecutor
+from deferit.executors import executor_from_text
+from deferit.executors.base import Dispatcher, Executor
 from deferit.stores import store_from_url
 from deferit.stores.base import Store
 from deferit.stores.encrypted import EncryptedStore
@@ -36,8 +36,9 @@ class Options:
 
     Args:
         store: where jobs are kept: a URL or a `deferit.stores.base.Store`.
-        executor: where handlers run: None for this process's event loop or threads, ``inline`` for tests, or an
-            `deferit.executors.base.Executor`.
+        executor: where handlers run: None for this process's event loop or threads, ``worker`` for processes beside
+            this one (`deferit work`), ``processes`` for children of this one, ``inline`` for tests, or an
+            `deferit.executors.base.Executor` or `deferit.executors.base.Dispatcher`.
         application: the name under which this application's jobs are kept, if several share one store.
         routes: routes that are deferred without a mark, as ``["POST /reports", "GET /export/*"]`` or as a mapping of
             such texts to their marks.
@@ -69,7 +70,7 @@ class Options:
     """
 
     store: Store = field(default="sqlite:///deferit.db")  # type: ignore[assignment]  # __post_init__ opens the URL
-    executor: Executor | None = None
+    executor: Executor | Dispatcher | None = None
     application: str = "default"
     routes: Routes = field(default=())  # type: ignore[assignment]  # __post_init__ reads the texts
     mode: Mode = Mode.ALWAYS
@@ -97,6 +98,11 @@ class Options:
             object.__setattr__(self, name, read(name, getattr(self, name)))
         if self.encrypt and not isinstance(self.store, EncryptedStore):
             object.__setattr__(self, "store", EncryptedStore(self.store, self.encrypt))
+        if isinstance(self.executor, Dispatcher) and not self.store.is_shared:
+            raise OptionError(
+                f"the executor has other processes run handlers, and they cannot see into store={self.store.url!r}; "
+                "use for example 'sqlite:///deferit.db'"
+            )
 
     @property
     def defaults(self) -> Defaults:
@@ -134,12 +140,12 @@ def _store(_name: str, value: object) -> Store:
     raise OptionError(msg)
 
 
-def _executor(_name: str, value: object) -> Executor | None:
-    if value is None or isinstance(value, Executor):
+def _executor(_name: str, value: object) -> Executor | Dispatcher | None:
+    if value is None or isinstance(value, Executor | Dispatcher):
         return value
-    if value == "inline":
-        return InlineExecutor()
-    msg = f"executor={value!r} is neither None (handlers run in this process), 'inline' nor an executor"
+    if isinstance(value, str):
+        return executor_from_text(value)
+    msg = f"executor={value!r} is neither None (handlers run in this process) nor a text nor an executor"
     raise OptionError(msg)
 
 

@@ -6,7 +6,6 @@ import os
 import random
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,7 +124,7 @@ def accepted(at: float, route: str = "POST /reports") -> Job:
 
 
 def begun(job: Job) -> Create:
-    running = replace(job, repeatable=True).claimed(job.created_at + 0.2)
+    running = job.but(repeatable=True).claimed(job.created_at + 0.2)
     return Create(running, b"", lease_until=time.time() + HOUR)
 
 

@@ -57,7 +57,7 @@ def test_a_job_is_listed_with_its_route_and_leads_to_its_page() -> None:
     ("job", "said"),
     [
         (a_job(), ""),
-        (replace(running(), progress=42, message="sorting"), "42 % · sorting"),
+        (running().but(progress=42, message="sorting"), "42 % · sorting"),
         (succeeded(), "1.0 seconds"),
         (failed(), "1.0 seconds · The handler raised KeyError."),
         (canceled(), ""),
@@ -139,7 +139,7 @@ def test_the_list_asks_again_by_itself() -> None:
 
 @given(st.text() | st.just(HOSTILE))
 def test_whatever_a_job_says_is_text(text: str) -> None:
-    job = replace(running(), route=text, message=text, progress=1)
+    job = running().but(route=text, message=text, progress=1)
     newest = replace(NOTHING, routes=frozenset({text}))
 
     shown = page(row(job, text), newest=newest, route=text, next_url=text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def test_the_headline_is_the_status(status: Status, headline: str) -> None:
 
 
 def test_progress_and_message_are_shown() -> None:
-    job = replace(running(), progress=42, message="sorting")
+    job = running().but(progress=42, message="sorting")
 
     shown = page(job, now=NOON + 1)
 
@@ -101,7 +100,7 @@ def test_without_a_progress_the_bar_has_no_value() -> None:
 
 @pytest.mark.parametrize("job", [succeeded(), failed(), canceled()])
 def test_what_is_finished_has_neither_bar_nor_button_and_never_asks_again(job: Job) -> None:
-    shown = page(replace(job, progress=100))
+    shown = page(job.but(progress=100))
 
     assert not shown.has("progress")
     assert not shown.has("form")
@@ -120,7 +119,7 @@ def test_what_is_finished_has_neither_bar_nor_button_and_never_asks_again(job: J
 )
 def test_a_waiting_job_tells_its_place_in_the_queue(position: int, said: str) -> None:
     shown = page(a_job(), queuePosition=position)
-    spoken = page(replace(a_job(), message="started anew"), queuePosition=position)
+    spoken = page(a_job().but(message="started anew"), queuePosition=position)
 
     assert shown.one("p", id="sentence").text == said
     assert spoken.one("p", id="sentence").text == "started anew"
@@ -281,8 +280,8 @@ def _refresh(shown: Page) -> Any:
 
 @given(message=st.text() | st.just(HOSTILE), text=st.text() | st.just(HOSTILE))
 def test_whatever_a_handler_says_is_text(message: str, text: str) -> None:
-    job = replace(succeeded(a_result(200, (("Content-Type", HOSTILE),))), message=message)
-    shown = rendered(replace(running(), message=HOSTILE + message)), rendered(job, text=text)
+    job = succeeded(a_result(200, (("Content-Type", HOSTILE),))).but(message=message)
+    shown = rendered(running().but(message=HOSTILE + message)), rendered(job, text=text)
 
     for content in shown:
         parsed = Page(content)

@@ -209,7 +209,8 @@ def test_a_job_that_waits_is_told_the_same_until_it_is_far_from_true(kit: Kit) -
     kit.forecaster.attend()
     far = kit.forecaster.foresee(Foresee(job)).expected
 
-    assert first is near is not None
+    assert near is not None
+    assert first is near
     assert far is not None
     assert far.median > near.median + 40
 

@@ -540,7 +540,7 @@ def test_waiting_jobs_of_other_processes_are_looked_for_now_and_then(process: Pr
 
     process.claims.claim()
     before = process.ledger.get(job.id).status
-    process.upkeep.recheck([job.id])
+    process.claims.recheck()
     process.claims.claim()
 
     assert before is Status.ACCEPTED

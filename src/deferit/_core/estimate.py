@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from deferit._core.job import Status
 from deferit._core.pace import SHORTEST, Pace, Span, beyond, rounded
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from deferit._core.job import Job
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """Two instants by which the job is finished: as likely as not, and nine times of ten."""
 
     median: float
@@ -24,8 +24,7 @@ class Estimate:
     """Once of ten it is finished by then; nobody is told, but those who ask are asked not to come much later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What a process knows of others when it is asked for one job: how long they take on its route, and in its queue.
 
     ``concurrency`` is how many run at once in this process, where it is not known how many do in all.
@@ -36,8 +35,7 @@ class Known:
     concurrency: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(msgspec.Struct, frozen=True, gc=False):
     """What can be told now of a job that is not finished: when it will be, and how many are in front while it waits."""
 
     now: float
@@ -79,11 +77,11 @@ def estimate(
     its progress is taken to go on as it did, the more so the farther it is and the more others took as long.
     """
     if job.status is Status.RUNNING and job.started_at is not None:
-        started_at = job.started_at
-        span = _of_running(job, now, started_at, known.route)
+        begun = job.started_at
+        span = _of_running(job, now, begun, known.route)
         if span is None:
             return None
-        found = Estimate(*(started_at + age for age in (span.median, span.latest, span.soonest)))
+        found = Estimate(begun + span.median, begun + span.latest, begun + span.soonest)
         return _not_past(found, now)
     if job.status is Status.ACCEPTED:
         return _of_waiting(job, now, known, ahead or Ahead(0, 0))
@@ -160,6 +158,7 @@ def _turns(job: Job, known: Known, ahead: Ahead) -> Span:
     """Return how long it takes until it is the turn of a job that waits.
 
     While jobs wait, all that can run do; each that ends lets one begin. The first of them has run for a while already.
+    In doubt are the times that those in front take, and the mean by which all of them are guessed.
     """
     pace = known.queue or known.route
     if pace is None or not (ahead.jobs or ahead.running):
@@ -168,7 +167,8 @@ def _turns(job: Job, known: Known, ahead: Ahead) -> Span:
     at_once = min(at_once, job.slots or at_once)
     first = min(1.0, (1 + (pace.deviation / pace.mean) ** 2) / 2)
     median = (ahead.jobs + first) * pace.mean / at_once
-    doubt = NINE_OF_TEN * pace.deviation * math.sqrt(ahead.jobs + 1) / at_once
+    turns = ahead.jobs + 1
+    doubt = NINE_OF_TEN * pace.deviation * math.sqrt(turns + turns**2 / pace.size) / at_once
     return Span(median, median + doubt, max(0.0, median - doubt))
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ERROR = 400
 SERVER_ERROR = 500
+NOT_ROUTED = frozenset({404, 405})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,15 @@ class Outcome:
 
 
 def outcome(
-    recorder: Recorder, escaped: BaseException | None, raised: BaseException | None
+    recorder: Recorder,
+    escaped: BaseException | None,
+    raised: BaseException | None,
+    *,
+    misses_handler: bool = False,
 ) -> Outcome:
     """Return how a job ends.
 
+    ``misses_handler`` says that the request was deferred by a mark, and its replay has not come to one.
     ``escaped`` is what came out of the application, ``raised`` what came out of the marked handler, whether or not the
     application made a response of it.
     """
@@ -36,7 +42,15 @@ def outcome(
     if not recorder.is_whole:
         return Outcome(None, _no_response(escaped or raised))
     result, body = recorder.result()
+    if misses_handler and escaped is None and result.status in NOT_ROUTED:
+        return Outcome(None, Failure("route-gone", _ROUTE_GONE.format(status=result.status)))
     return Outcome(result, _failure(result.status, escaped, raised), body)
+
+
+_ROUTE_GONE = (
+    "The application answered {status} before it came to a handler that is deferred: "
+    "the version that runs jobs does not have the route that this one was accepted at."
+)
 
 
 def _failure(

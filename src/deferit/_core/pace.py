@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -33,8 +35,7 @@ POINTS = 20
 """Quantiles that stand for all that was seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """Seconds that a job takes from its start: as likely as not at most ``median``, nine times of ten ``latest``."""
 
     median: float
@@ -54,6 +55,8 @@ class Pace:
 
     mean: float
     deviation: float
+    size: float
+    """How many jobs were seen, the older ones counted in part."""
     points: tuple[float, ...]
     """Equally likely seconds, ascending."""
     stairs: tuple[float, ...]
@@ -95,7 +98,7 @@ def pace(seconds: Sequence[float]) -> Pace | None:
     quantile = _quantiles(seen, total, size)
     points = tuple(quantile((at + 0.5) / POINTS) for at in range(POINTS))
     stairs, spans = _staircase(quantile, size)
-    return Pace(mean, math.sqrt(variance), points, stairs, spans)
+    return Pace(mean, math.sqrt(variance), size, points, stairs, spans)
 
 
 def _weight(age: int) -> float:

@@ -1,8 +1,10 @@
-"""The command line: ``deferit``; needs the extra ``cli``."""
+"""The command line: ``deferit``; all but ``work`` needs the extra ``cli``."""
 
 from __future__ import annotations
 
 import sys
+
+from deferit.worker_command import main as work
 
 NEEDED = frozenset({"cyclopts", "httpx", "rich"})
 
@@ -14,6 +16,8 @@ def main() -> None:
     except ModuleNotFoundError as exc:
         if exc.name not in NEEDED:
             raise
+        if sys.argv[1:2] == ["work"]:
+            sys.exit(work(sys.argv[2:]))
         sys.exit(_without_extra())
     sys.exit(run(sys.argv[1:]))
 

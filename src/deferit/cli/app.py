@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, Parameter
 
 from deferit import __version__
-from deferit.cli import following, jobs
+from deferit.cli import following, jobs, working
 from deferit.cli.doctor import command as doctor
 from deferit.cli.endings import Ending, complaint, ending_of
 
@@ -36,6 +36,7 @@ app.command(following.call)
 app.command(following.wait)
 app.command(jobs.app)
 app.command(doctor.doctor)
+app.command(working.work)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from deferit._core.job import Job
 
 
 class Work(ABC):
@@ -55,3 +57,46 @@ class Executor(ABC):
 
     def close(self) -> None:  # noqa: B027  not every executor holds something
         """Let go of threads and loops, without waiting for work; idempotent."""
+
+
+class Lost(Protocol):
+    """Takes note that a process ended while it ran an attempt of a job; ``reason`` is a sentence for its client."""
+
+    def __call__(self, job_id: str, attempt: int, reason: str) -> object:
+        """Fail the job, or leave it to be run again; from any thread."""
+
+
+class Dispatcher(ABC):
+    """An executor in other processes: it is handed ids of jobs, and has some process claim them and run them.
+
+    What it is handed is an offer. The job stays in the store, accepted, until a process has claimed it by its id
+    (`deferit._host.run_job`): an offer that is lost is repeated after a while, and one that comes twice finds
+    the job claimed. `dispatch` is called from one thread, which may wait in it; `revoke` from any.
+    """
+
+    app: str | None = None
+    """What the other processes import, as ``module:name``; None: where this process has it from."""
+
+    again_after: float = 15.0
+    """Seconds after which a job that nobody has claimed is offered again."""
+
+    patience: float = 1.0
+    """Seconds that `revoke` takes at the most, about."""
+
+    def open(self, lost: Lost, wake: Callable[[], object]) -> None:  # noqa: B027  not every one listens
+        """Begin, in this process; ``wake`` is called when there is `capacity` again."""
+
+    @abstractmethod
+    def capacity(self, waiting: int) -> int:
+        """Return how many more jobs it takes, where ``waiting`` of those that it got have not been claimed yet."""
+
+    @abstractmethod
+    def dispatch(self, job: Job) -> None:
+        """Offer a job to the other processes; whatever is raised means that they cannot be reached now."""
+
+    @abstractmethod
+    def revoke(self, job: Job) -> bool:
+        """End the handler of a job, or see to it that it does not begin; return whether it has certainly ended."""
+
+    def close(self, grace: float) -> None:  # noqa: B027  not every one holds something
+        """Let go of the other processes, which have ``grace`` seconds to end what they run; idempotent."""

@@ -25,8 +25,17 @@ def store_from_url(url: str) -> Store:
         from deferit.stores.sqlite import SQLiteStore  # noqa: PLC0415  load only what is used
 
         return SQLiteStore(url)
+    if separator and scheme in {"postgresql", "postgres"}:
+        from deferit.stores.postgres import PostgresStore  # noqa: PLC0415  load only what is used
+
+        return PostgresStore(url)
+    if separator and scheme in {"redis", "rediss", "unix"}:
+        from deferit.stores.redis import RedisStore  # noqa: PLC0415  load only what is used
+
+        return RedisStore(url)
     msg = (
         f"store={url!r} names no store that deferit has; write 'sqlite:///jobs.db' (a file in this directory), "
-        "'sqlite:////var/lib/app/jobs.db' (an absolute path) or 'memory://'"
+        "'sqlite:////var/lib/app/jobs.db' (an absolute path), 'postgresql://user:password@host/database', "
+        "'redis://localhost:6379/0' or 'memory://'"
     )
     raise OptionError(msg)

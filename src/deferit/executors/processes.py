@@ -1,0 +1,232 @@
+"""Runs handlers in child processes, which can be killed and may crash.
+
+Each child has its own pipe and runs one job at a time, so it is always certain whose handler a signal ends: pools that
+share one queue among their processes cannot say so, and a kill may hit the next job.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from deferit._host import close_hosts, host_of, run_job
+from deferit.executors.base import Dispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.context import SpawnProcess
+    from types import FrameType
+
+    from deferit._core.job import Job
+    from deferit.executors.base import Lost
+
+logger = logging.getLogger("deferit")
+
+REST = 5.0
+"""Seconds for which no child is started after one could not start: the next one would not fare better."""
+
+GIVING_BACK = 2.0
+"""Seconds that a child has, besides its grace, to give back its job before it is killed."""
+
+
+class ProcessExecutor(Dispatcher):
+    """Runs handlers in child processes of the web process, one at a time in each: for handlers that compute.
+
+    A cancel and a timeout kill the child; a child that crashes fails its job, and no other. Children are started by
+    ``spawn`` when there is work, import ``app`` once, and are kept. ``workers`` is how many there are at the most;
+    None: as many as this process has processors. Every web process has its own.
+    """
+
+    def __init__(self, app: str | None = None, *, workers: int | None = None) -> None:
+        self.app = app
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._children: list[_Child] = []
+        self._pid = 0
+
+    def open(self, lost: Lost, wake: Callable[[], object]) -> None:
+        assert self.app is not None
+        self._pid = os.getpid()
+        self._children = [_Child(self.app, lost, wake) for _ in range(self._workers)]
+        atexit.register(
+            self.close, 0.0
+        )  # before the one of multiprocessing, which waits for children
+
+    def capacity(self, waiting: int) -> int:  # noqa: ARG002  an idle child begins at once
+        return sum(child.is_idle for child in self._children)
+
+    def dispatch(self, job: Job) -> None:
+        if self._child_of(job) is None:
+            next(child for child in self._children if child.is_idle).give(job)
+
+    def revoke(self, job: Job) -> bool:
+        child = self._child_of(job)
+        return child is not None and child.kill(job, self.patience)
+
+    def close(self, grace: float) -> None:
+        children, self._children = self._children, []
+        if self._pid != os.getpid():
+            return  # they are another process's
+        for child in children:
+            child.terminate()
+        deadline = time.monotonic() + grace + GIVING_BACK
+        for child in children:
+            child.join(deadline)
+
+    def _child_of(self, job: Job) -> _Child | None:
+        return next((child for child in self._children if child.has(job)), None)
+
+
+class _Child:
+    """A process that runs one job after the other, and the thread that waits for it."""
+
+    def __init__(self, app: str, lost: Lost, wake: Callable[[], object]) -> None:
+        self._app = app
+        self._lost = lost
+        self._wake = wake
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._job: Job | None = None
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+        self._lock = threading.Lock()
+        self._is_killed = False
+        self._is_closed = False
+        self._rests_until = 0.0
+        self._thread = threading.Thread(target=self._work, name="deferit-child", daemon=True)
+        self._thread.start()
+
+    # --- from any thread ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be given a job."""
+        return self._job is None and time.monotonic() >= self._rests_until
+
+    def has(self, job: Job) -> bool:
+        """Whether it runs the job, or is about to."""
+        current = self._job
+        return current is not None and current.id == job.id
+
+    def give(self, job: Job) -> None:
+        """Have it run a job."""
+        self._job = job
+        self._jobs.put(job)
+
+    def kill(self, job: Job, patience: float) -> bool:
+        """End the process if it runs the job; return whether it has ended."""
+        with self._lock:
+            process = self._process
+            if not self.has(job) or process is None:
+                return False
+            self._is_killed = True
+            process.kill()
+        process.join(patience)
+        return not process.is_alive()
+
+    def terminate(self) -> None:
+        """Ask it to end: to let its job end within the grace, or give it back."""
+        with self._lock:
+            self._is_closed = True
+            if self._process is not None and self._process.is_alive():
+                self._process.terminate()
+        self._jobs.put(None)
+
+    def join(self, deadline: float) -> None:
+        """Wait for its end, and put an end to it when the time is over."""
+        process = self._process
+        if process is None:
+            return
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+    # --- in its thread -----------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None and not self._is_closed:
+            try:
+                self._run(job)
+            except Exception:
+                logger.exception("%s: the child process could not be given its job", job.route)
+                self._rests_until = time.monotonic() + REST
+            with self._lock:
+                self._job = None
+                self._is_killed = False
+            self._wake()
+
+    def _run(self, job: Job) -> None:
+        """Have the process run a job, and wait for the end of it, or of the process."""
+        process, pipe = self._started()
+        attempt = None
+        try:
+            pipe.send(job.id)
+            wait([pipe, process.sentinel])
+            while (told := pipe.recv()) is not None:
+                attempt = told
+        except (EOFError, OSError):
+            self._has_died(job, process, attempt)
+
+    def _started(self) -> tuple[SpawnProcess, Connection]:
+        """Return the process and its pipe; a new one if there was none, or it has died."""
+        with self._lock:
+            if self._is_closed:
+                raise EOFError
+            if self._process is None or self._pipe is None or not self._process.is_alive():
+                self._pipe, theirs = multiprocessing.Pipe()
+                self._process = multiprocessing.get_context("spawn").Process(
+                    target=_serve, args=(self._app, theirs), name="deferit-child"
+                )
+                self._process.start()
+                theirs.close()
+            return self._process, self._pipe
+
+    def _has_died(self, job: Job, process: SpawnProcess, attempt: int | None) -> None:
+        process.join()
+        with self._lock:
+            self._process = None
+            is_wanted = self._is_killed or self._is_closed
+        if is_wanted:
+            return
+        reason = _reason(process.exitcode)
+        if attempt is None:
+            self._rests_until = time.monotonic() + REST
+            logger.error("%s could not be started to run jobs: %s", self._app, reason)
+            return
+        logger.error("%s: %s", job.route, reason, extra={"job_id": job.id, "attempt": attempt})
+        self._lost(job.id, attempt, reason)
+
+
+def _reason(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"The process that ran the handler ended by signal {-code}."
+    return f"The process that ran the handler ended with exit code {code}."
+
+
+def _serve(app: str, pipe: Connection) -> None:
+    """Be a child: run the jobs whose ids come, and say of each first the attempt, then None when it is over."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to the parent too, who decides
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        host_of(app)
+        while True:
+            run_job(app, pipe.recv(), pipe.send)
+            pipe.send(None)
+    except (EOFError, BrokenPipeError):
+        pass  # the parent is gone
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        close_hosts()
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

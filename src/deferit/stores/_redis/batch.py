@@ -1,0 +1,344 @@
+"""What each command makes of a store, and what has to be known for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
+
+from deferit._core.commands import (
+    MOST_READY,
+    ORPHANED,
+    Append,
+    Cancel,
+    Claim,
+    ClaimCallbacks,
+    Claimed,
+    Create,
+    Dispatch,
+    Finish,
+    Observe,
+    Purge,
+    Release,
+    Renew,
+    Report,
+    SettleCallback,
+    Sweep,
+    Swept,
+)
+from deferit._core.ids import prefix_at
+from deferit._core.job import Job, Status
+from deferit._core.rules import in_order, room, swept, wake_at
+from deferit._records import encode
+from deferit.exceptions import JobExists, JobNotFound
+from deferit.stores._redis.facts import NotTold
+from deferit.stores._redis.rows import ALL_PIECES, REQUEST, Drop, Piece, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deferit._core.commands import Change, Command
+    from deferit.stores._redis.desk import Desk
+
+INLINE = 8_192
+"""Bytes of a request or a result that lie in the job's row, which one command reads; longer ones don't."""
+
+
+class Batch:
+    """Goes through commands on a `Desk`.
+
+    Each decides before it puts anything down, so that one that fails has changed nothing.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._names = desk.names
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        """Return the answers.
+
+        Raises:
+            NotTold: something has to be asked first; then a new desk has to be begun with.
+        """
+        return [self._answer(command) for command in batch]
+
+    def _answer(self, command: Command) -> object:
+        try:
+            return self._perform(command)
+        except NotTold:
+            raise
+        except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
+            return exc
+
+    def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
+        match command:
+            case Create():
+                return self._create(command)
+            case Append():
+                self._append(command)
+                return None
+            case Claim():
+                return self._claim(command)
+            case Dispatch():
+                return self._dispatch(command)
+            case Renew():
+                return tuple(
+                    lease for lease in command.leases if not self._renew(lease, command.lease_until)
+                )
+            case Purge():
+                return self._purge(command)
+            case Sweep():
+                return self._sweep(command)
+            case Observe():
+                self._desk.observe(command.application, command.route, command.seconds)
+                return None
+            case ClaimCallbacks():
+                return self._claim_callbacks(command)
+            case SettleCallback():
+                return self._settle_callback(command)
+            case Report() | Finish() | Release() | Cancel():
+                return self._change(command)
+        assert_never(command)
+
+    # --- new jobs ----------------------------------------------------------------------------------------------------
+
+    def _create(self, command: Create) -> Job:
+        desk, job = self._desk, command.job
+        other = self._keyed(job)
+        if other is not None and command.found(other.job):
+            return other.job
+        if desk.row(job.id) is not None:
+            raise JobExists(job.id)
+        if other is None:
+            command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
+        is_long = len(command.request) > INLINE
+        row = Row(
+            job,
+            encode(job),
+            wake_at(job, command.lease_until),
+            desk.next_turn(job) if command.is_ready else None,
+            job.key,
+            is_long or desk.has_bodies(job.id),
+        )
+        if other is not None:
+            desk.put(other.job.id, replace(other, key=None))
+        desk.put(job.id, row)
+        self._keep_beside(command, is_long=is_long)
+        return job
+
+    def _keyed(self, job: Job) -> Row | None:
+        """Return the row of the job that has a new one's key."""
+        found = self._desk.key(job.key) if job.key else None
+        return self._desk.row(found) if found else None
+
+    def _keep_beside(self, command: Create, *, is_long: bool) -> None:
+        desk, job = self._desk, command.job
+        desk.put_request(job.id, command.request, is_long=is_long)
+        desk.queues_used.add((job.application, job.queue))
+        if job.key:
+            desk.keys[job.key] = job.id
+        if is_long or desk.has_bodies(job.id):
+            desk.bodies[job.id] = False
+        desk.changed[job.id] = None
+
+    def _count_waiting(self, job: Job, most: int) -> int:
+        of, application = self._names.of, job.application
+        ready = of("ready", application, "")
+        keys = [ready + queue for queue in sorted(self._desk.queues(application))]
+        return self._count(most, of("early", application), *keys)
+
+    def _count_owned(self, job: Job, most: int) -> int:
+        assert job.owner is not None
+        return self._count(most, self._names.of("unfinished", job.application, job.owner))
+
+    def _count(self, most: int, *keys: str) -> int:
+        count = self._desk.count(*keys)
+        if count < most:
+            self._desk.need_room(most, *keys)
+        return count
+
+    def _append(self, command: Append) -> None:
+        desk, job_id = self._desk, command.job_id
+        row = desk.row(job_id)
+        if command.attempt == 0:
+            if row is not None:
+                raise JobExists(job_id)
+            desk.bodies[job_id] = True
+        elif row is None:
+            raise JobNotFound(job_id)
+        else:
+            row.job.held_by(command.attempt)
+            if not row.has_pieces:
+                desk.put(job_id, replace(row, has_pieces=True))
+        desk.rely_on(job_id)
+        desk.pieces[job_id][Piece(command.attempt, command.index)] = command.data
+
+    # --- claims ------------------------------------------------------------------------------------------------------
+
+    def _claim(self, command: Claim) -> tuple[Claimed, ...]:
+        rows = self._next(command) if command.job_id is None else self._named(command)
+        return tuple(self._claimed(row, command) for row in rows)
+
+    def _next(self, command: Claim | Dispatch) -> list[Row]:
+        """Return the rows of the jobs whose turn it is."""
+        early = self._names.of("early", command.application)
+        for _, job_id in self._desk.first(early, MOST_READY, command.now):
+            self._make_ready(self._row(job_id))
+        queues = [
+            self._candidates(command, queue) for queue in self._desk.queues(command.application)
+        ]
+        return [self._row(job.id) for job in in_order(queues, command.limit)]
+
+    def _candidates(self, command: Claim | Dispatch, queue: str) -> list[Job]:
+        ready = self._names.of("ready", command.application, "") + queue
+        found = self._desk.first(ready, command.limit)
+        jobs = [self._row(job_id).job for _, job_id in found]
+        return jobs[: self._room(jobs[0], command.limit)] if jobs else []
+
+    def _named(self, command: Claim) -> list[Row]:
+        """Return the row of the job that a claim names, if it may be taken."""
+        row = self._desk.row(command.job_id or "")
+        if row is None or row.job.status is not Status.ACCEPTED or row.job.is_early(command.now):
+            return []
+        if self._room(row.job, 1):
+            return [row]
+        if row.turn is None:
+            self._make_ready(row)
+        return []
+
+    def _room(self, job: Job, limit: int) -> int:
+        running = 0 if job.slots is None else self._desk.count(self._running(job))
+        return room(job.slots, running, limit)
+
+    def _running(self, job: Job) -> str:
+        return self._names.of("running", job.application, job.queue)
+
+    def _make_ready(self, row: Row) -> None:
+        self._desk.put(row.job.id, row.moved(row.wake_at, self._desk.next_turn(row.job)))
+
+    def _claimed(self, row: Row, command: Claim) -> Claimed:
+        job = row.job.claimed(command.now)
+        request = self._desk.request(job.id)
+        if job.slots is not None:
+            self._desk.need_room(job.slots, self._running(job))
+        self._desk.put(job.id, row.became(job, wake_at(job, command.lease_until)))
+        self._desk.changed[job.id] = None
+        return Claimed(job, request)
+
+    def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
+        rows = self._next(command)
+        for row in rows:
+            self._desk.put(row.job.id, row.moved(command.again_at))
+        return tuple(row.job for row in rows)
+
+    def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
+        job_id, attempt = lease
+        row = self._desk.row(job_id)
+        if row is None or row.job.status is not Status.RUNNING or row.job.attempt != attempt:
+            return False
+        self._desk.put(job_id, row.moved(lease_until))
+        return True
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def _change(self, command: Change) -> Job:
+        row = self._row(command.job_id)
+        job = command.apply(row.job)
+        if job != row.job:
+            self._keep(row, job, command.body if isinstance(command, Finish) else b"")
+        return job
+
+    def _keep(self, row: Row, job: Job, body: bytes = b"") -> None:
+        if job.status is Status.RUNNING:
+            self._desk.put(job.id, row.became(job, row.wake_at))
+        elif job.status is Status.ACCEPTED:
+            self._desk.put(job.id, row.became(job, wake_at(job, None)))
+            self._drop(row, Drop(1, job.attempt, 0))
+        else:
+            self._finish(row, job, body)
+        self._desk.changed[job.id] = None
+
+    def _finish(self, row: Row, job: Job, body: bytes) -> None:
+        chunks = job.result.chunks if job.result else 0
+        is_short = chunks == 1 and len(body) <= INLINE
+        kept = 0 if is_short else chunks
+        after = replace(row.became(job, wake_at(job, None)), has_pieces=kept > 0)
+        self._desk.put(job.id, after)
+        self._free_key(row, after.key)
+        self._drop(row, Drop(0, job.attempt, kept))
+        if kept:
+            self._desk.pieces[job.id][Piece(job.attempt, chunks - 1)] = body
+        inline = {Piece(job.attempt, 0).field: body if is_short else None, REQUEST: None}
+        self._desk.inline[job.id].update(inline)
+
+    def _free_key(self, row: Row, kept: str | None) -> None:
+        if row.key is not None and kept is None:
+            self._desk.keys[row.key] = None
+
+    def _drop(self, row: Row, drop: Drop) -> None:
+        if row.has_pieces:
+            self._desk.drop(row.job.id, drop)
+
+    def _purge(self, command: Purge) -> bool:
+        row = self._row(command.job_id)
+        if not row.job.is_finished or row.job.revision != command.revision:
+            return False
+        self._forget(row)
+        return True
+
+    def _forget(self, row: Row) -> None:
+        self._desk.put(row.job.id, None)
+        self._free_key(row, None)
+        self._drop(row, ALL_PIECES)
+        self._desk.changed[row.job.id] = None
+
+    # --- what is due -------------------------------------------------------------------------------------------------
+
+    def _sweep(self, command: Sweep) -> Swept:
+        lost = self._due(self._names.running, command.now, command.limit)
+        over = self._due(self._names.finished, command.now, command.limit)
+        moved = [self._swept(row, command.now) for row in lost + over]
+        orphans = self._drop_orphans(command)
+        is_done = max(len(lost), len(over), orphans) < command.limit
+        return Swept(tuple(job for job in moved if job), is_done)
+
+    def _swept(self, row: Row, now: float) -> Job | None:
+        """Do what is due about a job; return it if its status changed."""
+        job = swept(row.job, now)
+        if job is None:
+            self._forget(row)
+            return None
+        self._keep(row, job)
+        return job if job.status is not row.job.status else None
+
+    def _drop_orphans(self, command: Sweep) -> int:
+        orphans = self._desk.orphans(prefix_at(command.now - ORPHANED), command.limit)
+        for job_id in orphans:
+            self._desk.bodies[job_id] = False
+            self._desk.drop(job_id, ALL_PIECES)
+        for job_id, drop in (self._desk.facts.leftovers or {}).items():
+            self._desk.drops.setdefault(job_id, drop)
+        return len(orphans)
+
+    def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
+        due = self._names.of("callbacks", command.application)
+        rows = self._due(due, command.now, command.limit)
+        return tuple(self._with_callback(row, command.apply(row.job)) for row in rows)
+
+    def _settle_callback(self, command: SettleCallback) -> Job:
+        row = self._row(command.job_id)
+        return self._with_callback(row, command.apply(row.job))
+
+    def _with_callback(self, row: Row, job: Job) -> Job:
+        if job != row.job:
+            self._desk.put(job.id, row.became(job, row.wake_at, row.turn))
+        return job
+
+    def _due(self, key: str, now: float, limit: int) -> list[Row]:
+        return [self._row(job_id) for _, job_id in self._desk.first(key, limit, now)]
+
+    def _row(self, job_id: str) -> Row:
+        row = self._desk.row(job_id)
+        if row is None:
+            raise JobNotFound(job_id)
+        return row

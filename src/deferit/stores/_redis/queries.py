@@ -1,0 +1,131 @@
+"""How queries are answered from Redis, each in a round trip or two."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import TYPE_CHECKING, assert_never
+
+from deferit._core.job import Job, Status
+from deferit._core.queries import (
+    Ahead,
+    Changed,
+    Changes,
+    Due,
+    Get,
+    History,
+    List,
+    Load,
+    Position,
+)
+from deferit._records import decode_job
+from deferit.exceptions import JobNotFound
+from deferit.stores._redis.rows import FIELDS, Piece, row_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deferit._core.queries import Query
+    from deferit.stores._redis.rows import Names, Row
+    from deferit.stores._redis.server import Connected
+
+PAGE = 200
+"""Jobs of a list that are read at once, if not all of them may be asked for."""
+
+
+class Reader:
+    """Answers queries, from any thread."""
+
+    def __init__(self, connected: Connected, names: Names) -> None:
+        self._ask = connected.ask
+        self._ask_all = connected.ask_all
+        self._names = names
+
+    def read(self, query: Query) -> object:  # noqa: PLR0911  one for each query
+        """Answer a query."""
+        match query:
+            case Get():
+                return self._get(query.job_id)
+            case Load():
+                return self._load(query)
+            case Position():
+                return self._position(query)
+            case Due():
+                return self._is_due(query)
+            case List():
+                return self._list(query)
+            case History():
+                history = self._names.of("history", query.application, query.route)
+                return tuple(map(float, self._ask("LRANGE", history, 0, -1)))
+            case Changes():
+                return self._changes(query.since)
+        assert_never(query)
+
+    def _get(self, job_id: str) -> Job:
+        record = self._ask("HGET", self._names.row(job_id), "r")
+        if record is None:
+            raise JobNotFound(job_id)
+        return decode_job(record)
+
+    def _load(self, query: Load) -> bytes:
+        """Look in the row, where short bodies lie, and among the pieces."""
+        field = Piece(query.attempt, query.index).field
+        keys = [self._names.pieces(query.job_id)]
+        if query.index == 0:
+            keys.insert(0, self._names.row(query.job_id))
+        for data in self._ask_all(("HGET", key, field) for key in keys):
+            if data is not None:
+                return bytes(data)
+        raise JobNotFound(query.job_id)
+
+    def _position(self, query: Position) -> Ahead:
+        row = row_from(self._ask("HMGET", self._names.row(query.job_id), *FIELDS))
+        if row is None:
+            return Ahead(0, 0)
+        running = ("ZCARD", self._names.of("running", row.job.application))
+        counts = self._ask_all([running, *self._in_front_of(row)])
+        most = query.most
+        return Ahead(min(sum(count or 0 for count in counts[1:]), most), min(counts[0], most))
+
+    def _in_front_of(self, row: Row) -> Iterator[tuple[str, ...]]:
+        """Count the jobs in front of a waiting one."""
+        ready = self._names.ready(row.job.application, row.job.queue)
+        if row.turn is not None:
+            yield "ZRANK", ready, row.job.id
+        elif row.job.status is Status.ACCEPTED:
+            yield "ZCARD", ready
+
+    def _is_due(self, query: Due) -> bool:
+        of, application = self._names.of, query.application
+        early = ("ZRANGEBYSCORE", of("early", application), "-inf", query.now, "LIMIT", 0, 1)
+        due, queues = self._ask_all([early, ("SMEMBERS", of("queues", application))])
+        ready = [of("ready", application, "") + name.decode() for name in queues]
+        return bool(due) or (bool(ready) and self._ask("EXISTS", *ready) > 0)
+
+    def _list(self, query: List) -> tuple[Job, ...]:
+        is_narrow = query.status is not None or query.route is not None
+        pages = self._pages(query, PAGE if is_narrow else max(query.limit, 1))
+        jobs = (job for job in chain.from_iterable(pages) if query.includes(job))
+        return tuple(islice(jobs, query.limit))
+
+    def _pages(self, query: List, size: int) -> Iterator[list[Job]]:
+        kind = ("all",) if query.owner is None else ("owned", query.owner)
+        key = self._names.of(kind[0], query.application, *kind[1:])
+        end = f"({query.before}" if query.before else "+"
+        while True:
+            ids = self._ask("ZREVRANGEBYLEX", key, end, "-", "LIMIT", 0, size)
+            rows = [("HGET", self._names.row(job_id.decode()), "r") for job_id in ids]
+            records = self._ask_all(rows) if rows else []
+            yield [decode_job(record) for record in records if record is not None]
+            if len(ids) < size:
+                return
+            end = f"({ids[-1].decode()}"
+
+    def _changes(self, since: int) -> Changed:
+        cursor = int(self._ask("GET", self._names.cursor) or 0)
+        if since < 0 or since == cursor:
+            return Changed(cursor, ())
+        if since > cursor:
+            since = 0  # it is of another server, or of data that was lost
+        changes = self._ask("XRANGE", self._names.changes, f"({since}-0", f"{cursor}-0")
+        ids = (job_id for _, change in changes for job_id in change[b"ids"].decode().split())
+        return Changed(cursor, tuple(dict.fromkeys(ids)))

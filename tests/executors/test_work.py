@@ -1,0 +1,256 @@
+"""`deferit work` beside web processes that only accept and answer."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.executors.running import Program, environment, site, submitted, worker
+from tests.servers.harness import CHECKOUT, UVICORN, Kind, Server, until
+from tests.servers.twins import ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def web(kind: Kind, tmp_path: Path):
+    with site(kind, tmp_path, "worker") as server:
+        yield server
+
+
+@pytest.fixture
+def client(web: Server):
+    with web.client() as client:
+        yield client
+
+
+def await_begin(folder: Path, name: str, count: int = 1) -> int:
+    """Return the process of the latest of so many beginnings."""
+    deeds = lambda: [deed for deed in ledger(folder)[name] if deed.event == "start"]  # noqa: E731
+    until(lambda: len(deeds()) >= count, f"{name} to begin")
+    return deeds()[-1].process
+
+
+def test_web_processes_only_accept_and_a_worker_runs_what_waits(
+    kind: Kind, web: Server, client: httpx.Client, tmp_path: Path
+) -> None:
+    job = submitted(client, "/work/waiting")
+    client.get(job.monitor, headers={"Prefer": "wait=1"})
+    before = job.document()["status"]
+
+    with worker(kind, tmp_path) as running:
+        done = job.until_finished()
+
+        assert before == "accepted"
+        assert done["status"] == "succeeded"
+        assert job.result().json() == {
+            "name": "waiting",
+            "process": running.process.pid,
+            "is_started_here": True,
+        }
+
+
+def test_what_is_accepted_later_begins_soon_and_is_logged(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    with worker(kind, tmp_path, "--concurrency", "3") as running:
+        until(lambda: "works" in running.log, "the worker to be there")
+        jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(4)]
+        until(lambda: len(ledger(tmp_path)) >= 3, "three jobs to begin")
+        statuses = sorted(job.document()["status"] for job in jobs)
+        (tmp_path / "all").touch()
+        done = [job.until_finished()["status"] for job in jobs]
+        log = running.log
+
+    assert statuses == ["accepted", "running", "running", "running"]
+    assert done == ["succeeded"] * 4
+    assert "3 at once" in log
+    assert f"sqlite:///{tmp_path / 'jobs.db'}" in log
+    assert log.count("job running") >= 4
+    assert log.count("job succeeded") >= 4
+
+
+def test_draining_ends_when_nothing_is_due(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    jobs = [submitted(client, f"/work/{number}") for number in range(20)]
+
+    with worker(kind, tmp_path, "--drain") as running:
+        code = running.await_end()
+
+    assert code == 0
+    assert {job.document()["status"] for job in jobs} == {"succeeded"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_lets_jobs_end_and_claims_no_more(
+    kind: Kind, client: httpx.Client, tmp_path: Path, number: signal.Signals
+) -> None:
+    with worker(kind, tmp_path, "--concurrency", "1", DEFERIT_GRACE="20") as running:
+        first = submitted(client, "/work/first?gate=first")
+        await_begin(tmp_path, "first")
+        second = submitted(client, "/work/second")
+        running.tell(number)
+        until(lambda: "ending" in running.log, "the signal to be heard")
+        (tmp_path / "first").touch()
+        code = running.await_end()
+
+    assert code == 0
+    assert first.document()["status"] == "succeeded"
+    assert second.document()["status"] == "accepted"
+
+
+def test_what_outlasts_the_grace_is_handed_back(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    with worker(kind, tmp_path, DEFERIT_GRACE="0") as running:
+        safe = submitted(client, "/work/safe?gate=safe", "PUT")
+        unsafe = submitted(client, "/work/unsafe?gate=safe")
+        await_begin(tmp_path, "safe")
+        await_begin(tmp_path, "unsafe")
+        running.tell(signal.SIGTERM)
+        code = running.await_end()
+
+    assert code == 0
+    assert safe.document()["status"] == "accepted"
+    assert unsafe.document()["error"]["code"] == "interrupted"
+    (tmp_path / "safe").touch()
+    with worker(kind, tmp_path, "--drain", name="next") as running:
+        running.await_end()
+    assert safe.document()["status"] == "succeeded"
+
+
+def test_a_second_signal_ends_at_once(kind: Kind, client: httpx.Client, tmp_path: Path) -> None:
+    with worker(kind, tmp_path, DEFERIT_GRACE="100") as running:
+        submitted(client, "/work/stuck?gate=never")
+        await_begin(tmp_path, "stuck")
+        running.tell(signal.SIGTERM)
+        until(lambda: "ending" in running.log, "the signal to be heard")
+        running.tell(signal.SIGTERM)
+
+        assert running.await_end() == 128 + signal.SIGTERM
+
+
+def test_a_hangup_begins_anew_in_the_same_process(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    with worker(kind, tmp_path) as running:
+        until(lambda: running.log.count("works, process") == 1, "the worker to be there")
+        running.tell(signal.SIGHUP)
+        until(lambda: running.log.count("works, process") == 2, "it to be there again")
+
+        submitted(client, "/work/anew").until_finished()
+
+        assert ledger(tmp_path)["anew"][0].process == running.process.pid
+
+
+def test_a_killed_worker_s_jobs_are_taken_over_or_interrupted(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    with worker(kind, tmp_path) as running:
+        safe = submitted(client, "/work/safe?gate=safe", "PUT")
+        unsafe = submitted(client, "/work/unsafe?gate=safe")
+        await_begin(tmp_path, "safe")
+        await_begin(tmp_path, "unsafe")
+        running.kill()
+    (tmp_path / "safe").touch()
+    with worker(kind, tmp_path, name="next"):
+        done, failed = safe.until_finished(), unsafe.until_finished()
+
+    assert (done["status"], done["attempt"]) == ("succeeded", 2)
+    assert failed["error"]["code"] == "interrupted"
+    assert [deed.event for deed in ledger(tmp_path)["unsafe"]] == ["start"]
+
+
+def test_a_cancel_is_heard_by_the_worker(client: httpx.Client, kind: Kind, tmp_path: Path) -> None:
+    with worker(kind, tmp_path):
+        job = submitted(client, "/work/long?gate=never")
+        await_begin(tmp_path, "long")
+
+        document = client.post(f"{job.monitor}/cancel").json()
+
+    assert (document["status"], document["error"]["detail"]) == ("canceled", "asked to stop")
+
+
+def test_a_route_that_the_worker_s_version_has_not_is_gone(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    gone, there = submitted(client, "/versioned"), submitted(client, "/work/there")
+
+    with worker(kind, tmp_path, "--drain", DEFERIT_TEST_VERSION="2") as running:
+        running.await_end()
+
+    error = gone.document()["error"]
+    assert error["code"] == "route-gone"
+    assert "answered 404 before it came to a handler" in error["message"]
+    assert gone.result().json()["code"] == "route-gone"
+    assert there.document()["status"] == "succeeded"
+
+
+def test_jobs_of_another_application_stay_in_the_same_store(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    job = submitted(client, "/work/theirs")
+
+    with worker(kind, tmp_path, "--drain", DEFERIT_APPLICATION="another") as running:
+        code = running.await_end()
+
+    assert (code, job.document()["status"]) == (0, "accepted")
+
+
+def test_the_lifespan_is_run_around_all_jobs(tmp_path: Path) -> None:
+    with site(UVICORN, tmp_path, "worker") as server, server.client() as client:
+        submitted(client, "/work/inside")
+        with worker(UVICORN, tmp_path, "--drain") as running:
+            running.await_end()
+            process = str(running.process.pid)
+    mine = [
+        deed.event
+        for deeds in ledger(tmp_path).values()
+        for deed in deeds
+        if str(deed.process) == process
+    ]
+
+    assert sorted(mine) == ["end", "shutdown", "start", "startup"]
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "says"),
+    [
+        ("nothing", 2, "write module:name"),
+        ("no_such_module:app", 2, "cannot be imported"),
+        ("tests.executors.running:APPS", 2, "has no deferit middleware"),
+    ],
+)
+def test_what_cannot_be_run_is_said(target: str, code: int, says: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deferit", "work", target]
+    with Program(command, tmp_path, environment(tmp_path, "worker"), "worker") as running:
+        assert running.await_end() == code
+        assert says in running.log
+
+
+def test_a_store_that_is_out_of_reach_is_said(kind: Kind, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/no/such/folder/jobs.db"
+    with worker(kind, tmp_path, DEFERIT_STORE=store) as running:
+        code = running.await_end()
+
+    assert code in {1, 4}
+    assert "no/such/folder" in running.log
+
+
+def test_it_needs_no_extra(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['cyclopts'] = None; sys.argv[1:] = ['work', '--help']; import deferit.cli as c; c.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "--drain" in done.stdout

