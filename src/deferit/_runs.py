@@ -59,9 +59,8 @@ class Over:
         return self._is_set
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it is set, at most so long, None: without an end; return whether it is."""
-        timeout = -1 if seconds is None else seconds
-        if not self._is_set and self._lock.acquire(timeout=timeout):
+        """Wait until it is set, at most so long; return whether it is."""
+        if not self._is_set and self._lock.acquire(timeout=-1 if seconds is None else seconds):
             self._lock.release()  # for others who wait
         return self._is_set
 

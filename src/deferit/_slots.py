@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deferit._runs import Run
+Run = TypeVar("Run")
 
 SOON = 0.05
 """Seconds within which a job has to begin that is taken while all slots are busy."""
@@ -25,7 +25,7 @@ WEIGHT = 0.1
 """Of the latest run in the mean."""
 
 
-class Slots:
+class Slots(Generic[Run]):
     """How many more jobs may run.
 
     Where handlers take no time, a slot would be free again before the next job is taken from the store. So a few are

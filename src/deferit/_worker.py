@@ -62,7 +62,7 @@ class Worker:
         self.executor = executor
         self.lease = options.lease
         self._grace = options.grace
-        self.slots = Slots(options.concurrency)
+        self.slots: Slots[Run] = Slots(options.concurrency)
         self.runs: dict[tuple[str, int], Run] = {}
         self.trials: set[Run] = set()
         self.carried: dict[str, Mapping[str, Any]] = {}
