@@ -28,6 +28,7 @@ from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._host import HOSTING
 from deferit._loops import new_event
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._misuse import refuse_other_interface, warn_of_lost_marks
 from deferit._runs import Replayer
 from deferit.context import current
 from deferit.exceptions import OptionError, StoreError, StoreUnavailable
@@ -70,6 +71,7 @@ class ASGIMiddleware(Middleware):
         if self.options.native:
             msg = "native=True is for Flask; here put the CORS middleware outside of ASGIMiddleware instead"
             raise OptionError(msg)
+        refuse_other_interface(app, self.interface)
         self.app = app
         self.local = _Local()
 
@@ -77,6 +79,9 @@ class ASGIMiddleware(Middleware):
         if scope["type"] != "http":
             await self._beside(scope, receive, send)
             return
+        if self.is_new:
+            self.is_new = False
+            warn_of_lost_marks(scope.get("app", self.app))
         try:
             path = _route_path(scope)
             mounted = self.mounted(path)

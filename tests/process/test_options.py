@@ -226,9 +226,9 @@ def test_an_option_that_cannot_be_used_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("WAIT", "soon", "DEFERIT_WAIT='soon' is not a number"),
-        ("WAIT", "", "DEFERIT_WAIT='' is not a number"),
-        ("CONCURRENCY", "many", "DEFERIT_CONCURRENCY='many' is not a number"),
+        ("WAIT", "soon", "wait='soon' is not a number"),
+        ("WAIT", "", "wait='' is not a number"),
+        ("CONCURRENCY", "many", "concurrency='many' is not a number"),
         ("ROUTES", "POST reports", "the route 'POST reports' cannot be read"),
         ("MODE", "", "mode='' is none of 'always', 'prefer'"),
     ],
