@@ -18,8 +18,12 @@ help:  ## list the targets
 demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
 	$(BIN)/python examples/demo.py
 
+ifdef COVERAGE
+test: coverage
+else
 test: $(VENV)/test.stamp  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+endif
 
 check: lint types imports changelog coverage  ## run everything a change must pass
 
