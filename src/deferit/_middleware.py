@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("deferit")
 
+NOT_FOUND = 404
+
 PLACEHOLDER = 202
 """The status code of what a marked handler returns in place of its response."""
 
@@ -44,6 +46,7 @@ class Middleware(Hosted):
     """Wraps an application; the constructor opens and starts nothing, so that a process may fork after it."""
 
     interface: str
+    _is_warned = False
     is_new = True
     """Whether no request has come yet."""
 
@@ -140,6 +143,16 @@ class Middleware(Hosted):
     def decide(self, request: Request, mark: Mark) -> Deferral | None:
         """Return how a request to a marked handler is deferred, or None if it is answered synchronously."""
         return decide(mark, self.options.defaults, request.method, prefer_of(request))
+
+    def warn_of_own_memory(self, response: Response) -> None:
+        """Say once, where a job is unknown and the store is this process's own, that another process may have it."""
+        if (
+            response.status == NOT_FOUND
+            and not self.options.store.is_shared
+            and not self._is_warned
+        ):
+            self._is_warned = True
+            logger.warning(_OWN_MEMORY, self.options.store.url)
 
     def visit(self, request: Request, prefer: Prefer | None = None) -> Visit:
         """Return who asks, what they prefer, and where they see us."""
@@ -288,6 +301,11 @@ class Passage(Approach, ABC):
             Captured(self.middleware.interface, scope, url, body, chunks, self.is_placeholder)
         )
 
+
+_OWN_MEMORY = (
+    "a job was asked for that is not in store=%r, which is this process's own; if the server has several processes, "
+    "have them share a file: store='sqlite:///deferit.db'"
+)
 
 _NOT_KEPT = (
     "%s was not deferred: its request's body was read by a decorator that hides the mark (it lacks "

@@ -118,6 +118,7 @@ class ASGIMiddleware(Middleware):
         """Answer for a mounted route."""
         visit = self.visit(_request(scope))
         response = await adrive(answer(visit, mounted), self.engine.aperform)
+        self.warn_of_own_memory(response)
         if response.length is None and visit.request.method != "HEAD":
             await self._stream(response, receive, send)
         else:
@@ -187,7 +188,7 @@ class ASGIMiddleware(Middleware):
             await anyio.to_thread.run_sync(self.engine.start)
         except StoreUnavailable as exc:
             await send({"type": "lifespan.startup.failed", "message": str(exc)})
-            return
+            raise  # as Starlette does: its TestClient would take the mere end for a start
         lifespan = _Lifespan(self, message, receive, send)
         async with self.engine.executor.serving():
             await lifespan.run(scope)

@@ -115,6 +115,7 @@ class WSGIMiddleware(Middleware):
         except HookFailed as exc:
             return self._send(self.failed(exc), environ["REQUEST_METHOD"], start_response)
         response = drive(answer(visit, mounted), self.engine.perform)
+        self.warn_of_own_memory(response)
         return self._send(response, visit.request.method, start_response)
 
     def _pass_on(self, passage: _WSGIPassage, environ: WSGIEnvironment) -> Iterable[bytes]:

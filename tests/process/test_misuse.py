@@ -12,10 +12,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deferit import ASGIMiddleware, WSGIMiddleware, deferred
-from deferit.exceptions import OptionError
+from deferit.exceptions import OptionError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LOST = r"report is routed without its mark.*move @deferred below that, right above the function"
 
@@ -105,3 +106,27 @@ def test_a_middleware_around_the_application_that_it_is_in_is_refused() -> None:
     for _ in range(2):
         with pytest.raises(OptionError, match=r"each calls the other; write app.wsgi_app = WSGI"):
             app.test_client().get("/")
+
+
+def test_an_unknown_job_in_a_process_own_memory_is_told_once(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = app.test_client()
+
+    for _ in range(2):
+        assert client.get("/jobs/job_66158d43973dbCBaNfAcEpLJNyF6pb_swtw").status_code == 404
+
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "not in store='memory://'" in record.getMessage()
+    assert "have them share a file: store='sqlite:///deferit.db'" in record.getMessage()
+
+
+def test_a_test_client_says_why_an_application_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DEFERIT_STORE", f"sqlite:///{tmp_path}/nowhere/jobs.db")
+    app = FastAPI()
+    app.add_middleware(ASGIMiddleware)
+
+    with pytest.raises(StoreUnavailable, match="No such file or directory"):
+        TestClient(app).__enter__()
