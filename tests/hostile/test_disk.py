@@ -124,7 +124,7 @@ def is_sound(path: Path) -> bool:
 def test_where_no_file_may_grow_the_same(kind: Kind, tmp_path: Path) -> None:
     with serving(kind, tmp_path) as (server, client):
         inflight = client.post("/wait").headers["Location"]
-        with small_files(server, 4096):
+        with small_files(server, 262_144):  # more than its log will have
             until(lambda: is_refused(client.post("/pages", content=30_000 * b"x")), "a refusal")
             assert is_refused(client.post("/upload", content=3 * NOISE))
             assert client.get("/").text == "ready"

@@ -35,7 +35,7 @@ from deferit._core.rules import in_order, next_turn, remembered, room, swept, wa
 from deferit._records import decode_history, decode_job, encode
 from deferit.exceptions import JobExists, JobNotFound, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_statements as sql
-from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
+from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction, is_read_only
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
@@ -107,10 +107,11 @@ class SQLiteStore(Store):
         try:
             with self._writer as connection, Transaction(connection, "IMMEDIATE"):
                 return _Batch(connection).execute(batch)
-        except StoreUnavailable:
+        except StoreUnavailable as exc:
             # Both connections of a process share what SQLite knows of the file: opened while it could not be written,
             # the one for reading would keep a new one for writing from it for ever.
-            self._reader.renew()
+            if is_read_only(exc.__cause__):
+                self._reader.renew()
             raise
 
     def read(self, query: Query) -> object:  # noqa: PLR0911  one for each query
@@ -203,6 +204,8 @@ class _Batch:
         same = self._same(command)
         if same is not None:
             return same
+        if command.limits is not None and self._job(job.id) is not None:
+            raise JobExists(job.id)  # before it is refused for the room that it has itself
         command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
         is_long = len(request) > INLINE
         row = (
