@@ -58,8 +58,6 @@ EXAMPLES = [
     exceptions.StoreError("something"),
     exceptions.StoreUnavailable("sqlite:///deferit.db", "disk full"),
     exceptions.RecordDamaged("truncated"),
-    exceptions.QueueFull(100),
-    exceptions.TooManyJobs(10),
     exceptions.JobNotFound("job_1"),
     exceptions.JobExists("job_1"),
     exceptions.KeyReused("job_1"),
