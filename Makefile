@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance matrix schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,12 @@ help:  ## list the targets
 demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
 	$(BIN)/python examples/demo.py
 
+ifdef COVERAGE
+test: coverage
+else
 test: $(VENV)/test.stamp  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+endif
 
 check: lint types imports changelog coverage  ## run everything a change must pass
 
@@ -56,6 +60,11 @@ format: $(VENV)/dev.stamp  ## let ruff format and repair what it can
 
 conformance: $(BIN)/python  ## run Starlette's and Flask's own tests through deferit (long)
 	$(BIN)/python tests/conformance/run.py
+
+matrix: $(VENV)/test.stamp  ## run the tests with real servers with every store and executor (long)
+	for executor in in-process processes work celery; do \
+	    DEFERIT_MATRIX=sqlite/$$executor $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/clients || exit 1; \
+	done
 
 schemathesis: $(VENV)/test.stamp  ## fuzz the mounted routes with 2,000 requests on each web interface
 	SCHEMATHESIS_CASES=2000 $(BIN)/python -m pytest --durations=2 tests/description/test_schemathesis.py

@@ -62,8 +62,6 @@ EXAMPLES = [
     exceptions.JobExists("job_1"),
     exceptions.KeyReused("job_1"),
     exceptions.LeaseLost("job_1", 2),
-    exceptions.QueueFull(10),
-    exceptions.TooManyJobs(10),
 ]
 
 

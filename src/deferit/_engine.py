@@ -98,6 +98,7 @@ class Engine:
         self._carried: dict[str, Mapping[str, Any]] = {}
         self._seen_version = -1
         self._cursor = -1
+        self._random = Random()
         self._start_lock = threading.Lock()
         self._is_started = False
         self._is_draining = False
@@ -109,6 +110,7 @@ class Engine:
             Duty(self._observe, 0),
             Duty(self._upkeep.write_reports, 0),
             Duty(self._upkeep.expire, 0),
+            Duty(self._worker.give_back_late, 0),
             Duty(self._claim, 0),
             Duty(self._ledger.finish_again, 1),
             Duty(self._upkeep.renew, renewal),
@@ -187,7 +189,7 @@ class Engine:
     def draft(self, **members: Any) -> Job:
         """Return a new job of this application, as it will be accepted."""
         now = self._ledger.now()
-        job_id = make_id(now, secrets.token_bytes(RANDOM_BYTES))
+        job_id = make_id(now, self._random.take())
         return Job(
             id=job_id,
             application=self._application,
@@ -328,6 +330,28 @@ class Engine:
         self._upkeep.recheck(job_ids)
         if self._offers:
             self._offers.recheck(job_ids)
+
+
+RANDOM_AT_ONCE = 256
+"""Ids for which random bytes are taken from the system together: for each call Python lets go of its lock."""
+
+
+class Random:
+    """Random bytes of the system's, each given out once; it belongs to one process, like its engine."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ready: list[bytes] = []
+
+    def take(self) -> bytes:
+        """Return as many as an id has."""
+        with self._lock:
+            if not self._ready:
+                bulk = secrets.token_bytes(RANDOM_BYTES * RANDOM_AT_ONCE)
+                self._ready = [
+                    bulk[at : at + RANDOM_BYTES] for at in range(0, len(bulk), RANDOM_BYTES)
+                ]
+            return self._ready.pop()
 
 
 _engines: WeakSet[Engine] = WeakSet()

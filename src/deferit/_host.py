@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -226,7 +227,7 @@ def name_of(hosted: Hosted) -> str | None:
 
 
 def _may_be_an_application(value: object) -> bool:
-    is_plain = isinstance(value, type | BuiltinFunctionType | ModuleType)
+    is_plain = isinstance(value, type | BuiltinFunctionType | FunctionType | ModuleType)
     return not is_plain and callable(value) and bool(_wrapped_by(value))
 
 
@@ -241,12 +242,18 @@ def _held_by(value: object) -> Iterator[object]:
     elif isinstance(value, partial):
         yield value.func
     if isinstance(value, FunctionType):
-        for cell in value.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # a name that was not bound yet
-                continue
+        yield from _used_by(value)
     yield from _attributes(value)
+
+
+def _used_by(function: FunctionType) -> Iterator[object]:
+    """Yield what a function's names stand for: those around it, and those of its module."""
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # a name that was not bound yet
+            yield cell.cell_contents
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield function.__globals__[name]
 
 
 def _attributes(value: object) -> list[object]:

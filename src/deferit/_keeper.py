@@ -64,7 +64,8 @@ class Keeper:
 
     def wake(self) -> None:
         """Have it look now; from any thread."""
-        self._wake.set()
+        if not self._wake.is_set():  # to set it again takes locks
+            self._wake.set()
 
     def close(self) -> None:
         """End the thread after the duty that it attends to; idempotent."""

@@ -44,6 +44,8 @@ class Middleware(Hosted):
     """Wraps an application; the constructor opens and starts nothing, so that a process may fork after it."""
 
     interface: str
+    is_new = True
+    """Whether no request has come yet."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options_from(options)

@@ -1,16 +1,47 @@
-"""How many more jobs may run in this process."""
+"""How many more jobs may be taken in this process, and which of them begin later."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Run = TypeVar("Run")
+
+SOON = 0.05
+"""Seconds within which a job has to begin that is taken while all slots are busy."""
+
+ENOUGH = 30
+"""Runs that have to be known before any is taken ahead."""
+
+MOST_AHEAD = 64
+"""Jobs that are taken ahead at the most."""
+
+WEIGHT = 0.1
+"""Of the latest run in the mean."""
 
 
-class Slots:
-    """How many more jobs may run."""
+class Slots(Generic[Run]):
+    """How many more jobs may run.
 
-    def __init__(self, count: int) -> None:
+    Where handlers take no time, a slot would be free again before the next job is taken from the store. So a few are
+    taken ahead, no more than will begin within `SOON` as far as can be told; they begin as others leave.
+    """
+
+    def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
+        self._count = count
         self._free = count
+        self._ahead = 0
+        self._begun: dict[Run, float] = {}
+        self._waiting: deque[Run] = deque()
+        self._seen = 0
+        self._mean = 0.0
 
     @property
     def are_any(self) -> bool:
@@ -18,11 +49,15 @@ class Slots:
         return self._free > 0
 
     def take(self) -> bool:
-        """Take one; False if none is free."""
+        """Take one; False if none is free, nor will be in a moment."""
         with self._lock:
-            is_free = self._free > 0
-            self._free -= is_free
-            return is_free
+            if self._free > 0:
+                self._free -= 1
+            elif self._ahead < self._most_ahead():
+                self._ahead += 1
+            else:
+                return False
+            return True
 
     def bring(self) -> None:
         """Take one whether one is free or not: somebody else has counted."""
@@ -30,13 +65,64 @@ class Slots:
             self._free -= 1
 
     def take_all(self) -> int:
-        """Take all that are free; return how many."""
+        """Take all that are free, or will be in a moment; return how many."""
         with self._lock:
             taken = max(0, self._free)
             self._free -= taken
-            return taken
+            ahead = max(0, self._most_ahead() - self._ahead)
+            self._ahead += ahead
+            return taken + ahead
 
     def give(self, count: int = 1) -> None:
-        """Give back what was taken."""
+        """Give back what was taken, and no job has begun for."""
         with self._lock:
-            self._free += count
+            self._give(count)
+
+    def enter(self, run: Run) -> bool:
+        """Whether a run, for which one was taken, may begin; if not it waits until another leaves."""
+        with self._lock:
+            if self._ahead and len(self._begun) >= self._count:
+                self._waiting.append(run)
+                return False
+            self._begun[run] = self._clock()
+            return True
+
+    def leave(self, run: Run) -> Run | None:
+        """Give back the one of a run that is over; return the run that begins in its place, if one waits."""
+        with self._lock:
+            self._give(1)
+            begun_at = self._begun.pop(run, None)
+            if begun_at is not None:
+                self._learn(self._clock() - begun_at)
+            if not self._waiting or len(self._begun) >= self._count:
+                return None
+            following = self._waiting.popleft()
+            self._begun[following] = self._clock()
+            return following
+
+    def withdraw(self) -> list[Run]:
+        """Return the runs that wait though their time has come, and let them not begin; they have to leave."""
+        with self._lock:
+            if not self._is_stuck():
+                return []
+            late, self._waiting = list(self._waiting), deque()
+            return late
+
+    def _give(self, count: int) -> None:
+        ahead = min(count, self._ahead)
+        self._ahead -= ahead
+        self._free += count - ahead
+
+    def _most_ahead(self) -> int:
+        if self._seen < ENOUGH or self._is_stuck():
+            return 0
+        return min(MOST_AHEAD, int(self._count * SOON / max(self._mean, SOON / MOST_AHEAD)))
+
+    def _is_stuck(self) -> bool:
+        """Whether one runs for longer than others would have to wait for it."""
+        oldest = next(iter(self._begun.values()), None)
+        return oldest is not None and self._clock() - oldest > SOON
+
+    def _learn(self, seconds: float) -> None:
+        self._seen += 1
+        self._mean += (seconds - self._mean) * max(WEIGHT, 1 / self._seen)

@@ -62,7 +62,7 @@ class Trier:
             return await self._worker.acommit(create)
         signal = AsyncSignal()
         with self._ledger.signals.watching(run.id, signal.set), self._kept_at_least(run):
-            await self._worker.executor.asubmit(run)
+            await self._worker.astart(run)
             deadline = time.monotonic() + effect.seconds
             while not run.tried.is_settled:
                 await signal.wait(self._time_left(run, deadline))

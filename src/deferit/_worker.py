@@ -62,7 +62,7 @@ class Worker:
         self.executor = executor
         self.lease = options.lease
         self._grace = options.grace
-        self.slots = Slots(options.concurrency)
+        self.slots: Slots[Run] = Slots(options.concurrency)
         self.runs: dict[tuple[str, int], Run] = {}
         self.trials: set[Run] = set()
         self.carried: dict[str, Mapping[str, Any]] = {}
@@ -92,7 +92,18 @@ class Worker:
         trials = list(self.trials)
         for run in {run for run in [*trials, *self.runs.values()] if not run.over.is_set()}:
             self.stop_run(run)
-            self.ledger.submit(Release(run.id, run.attempt, self.ledger.now()))
+            self._release(run)
+
+    def _release(self, run: Run) -> None:
+        """Have the store give the job of a run back."""
+        now = self.ledger.now()
+        self.ledger.submit(Release(run.id, run.attempt, now, has_begun=run.has_begun))
+
+    def give_back_late(self) -> None:
+        """Give back jobs that were taken ahead, and still wait for what takes longer than was to be expected."""
+        for run in self.slots.withdraw():
+            self._release(run)
+            self._leave(run)
 
     # --- a job's life here -------------------------------------------------------------------------------------------
 
@@ -130,7 +141,7 @@ class Worker:
         result = await self.ledger.aoutcome(create, partial(self._go_on_without, create))
         run = self._created(create, result)
         if run:
-            await self.executor.asubmit(run)
+            await self.astart(run)
         return cast("Job", returned(result))
 
     def at_once(
@@ -179,7 +190,19 @@ class Worker:
             self.start(run)
 
     def start(self, run: Run) -> None:
-        """Hand a run to the executor; if it does not take it, the job goes back."""
+        """Hand a run to the executor, as soon as another has left if it was taken ahead."""
+        if self.slots.enter(run):
+            self._submit(run)
+
+    async def astart(self, run: Run) -> None:
+        """Same as `start`, but from a task."""
+        if self.slots.enter(run):
+            run.has_begun = True
+            await self.executor.asubmit(run)
+
+    def _submit(self, run: Run) -> None:
+        """Have the executor do it; if it does not take it, the job goes back."""
+        run.has_begun = True
         try:
             self.executor.submit(run)
         except Exception:
@@ -234,7 +257,7 @@ class Worker:
     def broken_off(self, run: Run) -> None:
         """Give back the job of a run whose task was canceled: by a client, or because its loop ends."""
         if not run.canceled:
-            self.ledger.submit(Release(run.id, run.attempt, self.ledger.now()))
+            self._release(run)
         self._leave(run)
 
     def _leave(self, run: Run) -> None:
@@ -243,7 +266,9 @@ class Worker:
             run.trial.has_left()
         self.runs.pop((run.id, run.attempt), None)
         self.trials.discard(run)
-        self.slots.give()
+        following = self.slots.leave(run)
+        if following:
+            self._submit(following)
         self.ledger.signals.notify(run.id)
         if self.has_backlog:
             self._wake_keeper()

@@ -26,7 +26,9 @@ from deferit._core.effects import (
 from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._host import HOSTING
+from deferit._loops import new_event
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._misuse import refuse_other_interface, warn_of_lost_marks
 from deferit._runs import Replayer
 from deferit.context import current
 from deferit.exceptions import OptionError, StoreError, StoreUnavailable
@@ -69,6 +71,7 @@ class ASGIMiddleware(Middleware):
         if self.options.native:
             msg = "native=True is for Flask; here put the CORS middleware outside of ASGIMiddleware instead"
             raise OptionError(msg)
+        refuse_other_interface(app, self.interface)
         self.app = app
         self.local = _Local()
 
@@ -76,6 +79,9 @@ class ASGIMiddleware(Middleware):
         if scope["type"] != "http":
             await self._beside(scope, receive, send)
             return
+        if self.is_new:
+            self.is_new = False
+            warn_of_lost_marks(scope.get("app", self.app))
         try:
             path = _route_path(scope)
             mounted = self.mounted(path)
@@ -256,8 +262,10 @@ class _ASGIPassage(Passage):
         if message["type"] == "http.response.start":
             headers = _as_text(message.get("headers", ()))
             self.answers(message["status"], headers)
-            message = {**message, "headers": _as_bytes(merged(headers, "Vary", ("Prefer",)))}
-        if not self.is_placeholder:
+            if self.placeholder is None:
+                varying = merged(headers, "Vary", ("Prefer",))
+                message = {**message, "headers": _as_bytes(varying)}
+        if self.placeholder is None:
             await self.outer_send(message)
 
     async def capture(self, effect: Capture) -> CapturedRequest:
@@ -338,7 +346,7 @@ class _ASGIReplayer(Replayer):
 
     async def areplay(self, run: Run) -> None:
         is_body_over = False
-        is_answered = anyio.Event()
+        is_answered = new_event()
 
         async def receive() -> Message:
             nonlocal is_body_over

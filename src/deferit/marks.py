@@ -7,7 +7,9 @@ import inspect
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from weakref import WeakSet
 
 from deferit._core.policy import Mark
 from deferit._schedule import mark_from_text
@@ -53,11 +55,18 @@ def mark_of(handler: object) -> Mark | None:
     return found if isinstance(found, Mark) else None
 
 
+def is_marked_elsewhere(handler: object) -> bool:
+    """Whether this is a handler itself, without the mark that it has been given."""
+    return isinstance(handler, FunctionType) and handler in _bare
+
+
 def _marked(handler: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
     _refuse_what_is_no_handler(handler)
     mark = mark if mark.name else _named(mark, handler)
     wrapper = _async_wrapper(handler, mark) if _is_async(handler) else _wrapper(handler, mark)
     setattr(wrapper, MARK, mark)
+    if isinstance(handler, FunctionType):
+        _bare.add(handler)
     _keep_signature(wrapper, handler)
     return wrapper
 
@@ -112,6 +121,9 @@ def _note(exc: BaseException) -> None:
     if isinstance(found, RunningJob):
         found.has_raised(exc)
 
+
+_bare: WeakSet[FunctionType] = WeakSet()
+"""Functions that have been marked: what is routed ought to be what came of that."""
 
 _warned: dict[int, object] = {}
 """Those that were warned about; they are kept, so that no other one gets the same id."""

@@ -169,7 +169,7 @@ def _number(name: str, value: object) -> float:
         try:
             return float(value)
         except ValueError:
-            msg = f"{PREFIX}{name.upper()}={value!r} is not a number"
+            msg = f"{name}={value!r} is not a number; write for example {name}=60, or {PREFIX}{name.upper()}=60"
             raise OptionError(msg) from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{name}={value!r} is not a number"

@@ -52,10 +52,10 @@ def work(target: str, *, concurrency: int | None = None, drain: bool = False) ->
     It claims ``concurrency`` jobs at once, None: as many as the application's option says. With ``drain`` it ends when
     no job is due.
     """
-    _log_to_stderr()
+    handler = _log_to_stderr()
     sys.path.insert(0, str(Path.cwd()))
     try:
-        return _Work(target, concurrency, drain=drain).run()
+        return _Work(target, concurrency, handler, drain=drain).run()
     except OptionError as exc:
         logger.critical("%s", exc)
         return Exit.CALLED_WRONGLY
@@ -82,7 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Work:
     """The life of the command."""
 
-    def __init__(self, target: str, concurrency: int | None, *, drain: bool) -> None:
+    def __init__(
+        self, target: str, concurrency: int | None, handler: logging.Handler, *, drain: bool
+    ) -> None:
+        self._handler = handler
         self._host = Host(target, concurrency or 0)
         self._drains = drain
         self._told: signal.Signals | None = None
@@ -93,6 +96,8 @@ class _Work:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._hear)
         self._host.start()
+        if len(logger.handlers) > 1 or logging.getLogger().handlers:
+            logger.removeHandler(self._handler)  # the application has its own
         logger.info("%s", self._banner())
         while not self._is_told.wait(LOOK if self._drains else None):
             if self._host.hosted.is_idle:
@@ -127,12 +132,13 @@ def _begin_anew() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  ourselves, as we were called
 
 
-def _log_to_stderr() -> None:
-    """Have the log of jobs written, unless the application's own set-up does it."""
+def _log_to_stderr() -> logging.Handler:
+    """Have the log of jobs written; return what writes it."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    return handler
 
 
 def _count(text: str) -> int:

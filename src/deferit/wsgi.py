@@ -28,6 +28,7 @@ from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._misuse import refuse_itself, refuse_other_interface, warn_of_lost_marks
 from deferit._runs import Replayer
 from deferit.context import current
 from deferit.exceptions import StoreError
@@ -73,9 +74,14 @@ class WSGIMiddleware(Middleware):
     def __init__(self, app: WSGIApplication, /, **options: Any) -> None:
         super().__init__(options)
         self.options.store.check()  # WSGI has no start-up at which the server could be told
+        refuse_other_interface(app, self.interface)
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self.is_new:
+            refuse_itself(self.app, self)
+            self.is_new = False
+            warn_of_lost_marks(self.app)
         path = _decoded(environ.get("PATH_INFO", ""))
         mounted = self.mounted(path)
         if mounted and self.options.native:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.servers.harness import CHECKOUT, UVICORN, Kind, Server
+from tests.matrix import EXECUTOR, Site, settings
+from tests.servers.harness import CHECKOUT, UVICORN, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.servers.harness import Server
 
 GUNICORN = Kind("gunicorn")
 KINDS = (GUNICORN, UVICORN)
@@ -37,12 +39,14 @@ def example(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """An example application as it is, with fewer orders."""
     folder = tmp_path_factory.mktemp("example")
     environment = {
-        **_store(folder),
+        **settings(folder),
         "ORDERS_DB": str(folder / "orders.db"),
         "ORDERS_COUNT": "20000",
     }
     app = EXAMPLES[kind.interface]
-    with Server(kind, app, folder, environment=environment, path=CHECKOUT / "examples") as running:
+    if EXECUTOR == "celery":
+        pytest.skip("the examples have no Celery application")
+    with Site(kind, app, folder, environment=environment, path=CHECKOUT / "examples") as running:
         yield running
 
 
@@ -51,9 +55,5 @@ def things(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """The application whose slow endpoints are PUT and DELETE."""
     folder = tmp_path_factory.mktemp("things")
     app = f"tests.clients.apps.{kind.interface}_app:app"
-    with Server(kind, app, folder, environment=_store(folder)) as running:
+    with Site(kind, app, folder, environment=settings(folder)) as running:
         yield running
-
-
-def _store(folder: Path) -> dict[str, str]:
-    return {"DEFERIT_STORE": f"sqlite:///{folder / 'jobs.db'}"}

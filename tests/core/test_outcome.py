@@ -121,3 +121,20 @@ def test_an_exception_with_a_code_of_another_kind_is_an_exception() -> None:
     end = outcome(a_recording(500), None, Abort(code="E42"))
 
     assert end.error == Failure("handler-exception", "The handler raised Abort.")
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_route_that_is_not_there_any_more_is_gone(status: int) -> None:
+    end = outcome(a_recording(status), None, None, misses_handler=True)
+
+    assert end.result is None
+    assert end.error is not None
+    assert end.error.code == "route-gone"
+    assert f"answered {status} before" in end.error.message
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_another_answer_without_the_handler_is_an_answer(status: int) -> None:
+    end = outcome(a_recording(status), None, None, misses_handler=True)
+
+    assert end == outcome(a_recording(status), None, None)

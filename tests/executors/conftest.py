@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from tests.executors.running import KINDS
-from tests.servers.harness import Kind
+
+if TYPE_CHECKING:
+    from tests.servers.harness import Kind
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)

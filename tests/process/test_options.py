@@ -169,7 +169,7 @@ def test_each_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "store='redis2://x' names no store that deferit has; write 'sqlite",
         ),
         ("store", "", "store='' names no store"),
-        ("executor", "processes2", "executor='processes2' is neither None"),
+        ("executor", "processes2", "executor='processes2' names none; write 'worker'"),
         ("application", "", "application='' is not a name: write a short text"),
         ("application", "a\nb", "is not a name"),
         ("application", 7, "application=7 is not a name"),
@@ -226,9 +226,9 @@ def test_an_option_that_cannot_be_used_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("WAIT", "soon", "DEFERIT_WAIT='soon' is not a number"),
-        ("WAIT", "", "DEFERIT_WAIT='' is not a number"),
-        ("CONCURRENCY", "many", "DEFERIT_CONCURRENCY='many' is not a number"),
+        ("WAIT", "soon", "wait='soon' is not a number"),
+        ("WAIT", "", "wait='' is not a number"),
+        ("CONCURRENCY", "many", "concurrency='many' is not a number"),
         ("ROUTES", "POST reports", "the route 'POST reports' cannot be read"),
         ("MODE", "", "mode='' is none of 'always', 'prefer'"),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.matrix import in_process
 from tests.servers.harness import until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
@@ -71,6 +72,7 @@ def _events(server: Server, job: Followed, is_there: threading.Event) -> list[st
     return lines
 
 
+@in_process
 def test_what_runs_gets_its_grace_and_what_waits_is_left_to_the_next(
     kind: Kind, tmp_path: Path
 ) -> None:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
-from tests.servers.harness import Kind, Server, until
+from tests.matrix import Site, settings
+from tests.servers.harness import until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.servers.harness import Kind, Server
 
 LEASE = 2.0
 """Seconds: short, so that a lost worker is noticed while the test waits."""
@@ -27,13 +30,13 @@ def twin(kind: Kind, folder: Path, **environment: str) -> Server:
     Its store is the file `jobs.db` in its folder; keywords are further environment variables.
     """
     defaults = {
-        "DEFERIT_STORE": f"sqlite:///{folder / 'jobs.db'}",
+        **settings(folder),
         "DEFERIT_LEASE": str(LEASE),
         "DEFERIT_TEST_FOLDER": str(folder),
         "PYTHONHASHSEED": "0",  # Flask sends the methods of Allow in the order of a set
     }
     app = f"tests.servers.apps.{kind.interface}_app:app"
-    return Server(kind, app, folder, environment=defaults | environment)
+    return Site(kind, app, folder, environment=defaults | environment)
 
 
 def plain_twin(kind: Kind, folder: Path) -> Server:

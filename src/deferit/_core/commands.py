@@ -193,15 +193,19 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A change: give a running job back, as its worker goes away: to those that wait, or failed if it is unsafe."""
+    """A change: give a running job back, as its worker goes away: to those that wait, or failed if it is unsafe.
+
+    One whose handler has not begun is always safe.
+    """
 
     job_id: str
     attempt: int
     now: float
+    has_begun: bool = True
 
     def apply(self, job: Job) -> Job:
         """Return the job given back."""
-        return job.held_by(self.attempt).released(self.now)
+        return job.held_by(self.attempt).released(self.now, has_begun=self.has_begun)
 
 
 @dataclass(frozen=True, slots=True)

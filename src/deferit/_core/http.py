@@ -156,8 +156,12 @@ def without(pairs: Pairs, names: frozenset[str]) -> Pairs:
 
 def merged(pairs: Pairs, name: str, members: tuple[str, ...]) -> Pairs:
     """Return the fields with ``members`` added to the list-valued field ``name``, each once."""
-    wanted = name.lower()
+    wanted, joined = name.lower(), ", ".join(members)
     present = [value for key, value in pairs if key.lower() == wanted]
+    if not present:
+        return (*pairs, (name, joined)) if members else pairs
+    if present == [joined]:
+        return pairs
     known = [member.strip() for value in present for member in value.split(",") if member.strip()]
     lower = {member.lower() for member in known}
     if "*" in lower or all(member.lower() in lower for member in members):

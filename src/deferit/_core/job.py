@@ -204,9 +204,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
         message = f"Attempt {self.attempt} has failed and is followed by another."
         return self._returned(now, due_at=at, message=message, tries=self.tries + 1)
 
-    def released(self, now: float) -> Job:
+    def released(self, now: float, *, has_begun: bool = True) -> Job:
         """Return the job as its worker gives it back: waiting again if it is safe to repeat, else failed."""
-        return self._returned(now) if self.repeatable else self._interrupted(now)
+        is_safe = self.repeatable or not has_begun
+        return self._returned(now) if is_safe else self._interrupted(now)
 
     def lost(self, now: float) -> Job:
         """Return the job after its worker is gone: as if it was given back, but not for ever."""

@@ -43,7 +43,8 @@ REPRESENTATION = frozenset(
 
 def varying(response: Response) -> Response:
     """Return the answer of a deferrable route, which another preference would have changed."""
-    return replace(response, headers=merged(response.headers, "Vary", ("Prefer",)))
+    headers = merged(response.headers, "Vary", ("Prefer",))
+    return response if headers is response.headers else replace(response, headers=headers)
 
 
 def exposed(request: Request, response: Response) -> Response:
@@ -59,8 +60,11 @@ def in_place_of(placeholder: Pairs, response: Response) -> Response:
 
     Cookies, CORS and fields of the application's stay; what speaks of the placeholder's body goes with it.
     """
+    theirs = without(placeholder, REPRESENTATION)
+    if not theirs:
+        return response
     ours = {name.lower() for name, _ in response.headers} - {"vary", "link"}
-    kept = without(placeholder, REPRESENTATION | ours)
+    kept = without(theirs, frozenset(ours))
     vary = tuple(value for name, value in response.headers if name.lower() == "vary")
     headers = (*kept, *without(response.headers, frozenset({"vary"})))
     members = tuple(member.strip() for value in vary for member in value.split(","))

@@ -64,13 +64,14 @@ class CeleryExecutor(Dispatcher):
     ) -> None:
         if ahead < 1:
             raise OptionError(f"ahead={ahead} lets no job go to a worker; write 1 or more")
-        self.app: str = app
+        self.app = app
         self.again_after = again_after
         self._celery = celery
         self._queue = queue
         self._ahead = ahead
         self._connection: Any = None
-        self._task = celery.task(
+        register: Any = celery.task
+        self._task = register(
             name=f"deferit.run:{app}", acks_late=True, ignore_result=True, max_retries=0
         )(_task_of(app))
 
@@ -86,7 +87,7 @@ class CeleryExecutor(Dispatcher):
                 self._connection = self._new_connection()
             self._task.apply_async(
                 (job.id,),
-                task_id=job.id,
+                task_id=_task_id(job, job.attempt + 1),
                 expires=self.again_after,
                 queue=self._queue_of(job),
                 time_limit=None if job.timeout is None else job.timeout + MARGIN,
@@ -100,7 +101,8 @@ class CeleryExecutor(Dispatcher):
     def revoke(self, job: Job) -> bool:
         """Have the workers end the process of the job, where their pool can; nobody says whether it has ended."""
         with self._new_connection() as connection:
-            self._celery.control.revoke(job.id, terminate=True, connection=connection)
+            task_id = _task_id(job, job.attempt)
+            self._celery.control.revoke(task_id, terminate=True, connection=connection)
         return False
 
     def close(self, grace: float) -> None:  # noqa: ARG002  Celery's workers have their own
@@ -117,6 +119,11 @@ class CeleryExecutor(Dispatcher):
         if connection is not None:
             with suppress(Exception):  # it is of no use any more, whatever it says
                 connection.release()
+
+
+def _task_id(job: Job, attempt: int) -> str:
+    """Return the id of the task that is an attempt: workers remember what was revoked, and the next one has to run."""
+    return f"{job.id}-{attempt}"
 
 
 def _task_of(app: str) -> Callable[[str], None]:

@@ -24,6 +24,7 @@ class Pool(Protocol):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
         """Have the function called, in whatever process."""
+        ...
 
 
 class FuturesExecutor(Dispatcher):
@@ -35,7 +36,7 @@ class FuturesExecutor(Dispatcher):
     """
 
     def __init__(self, pool: Pool | Callable[[], Pool], *, app: str, ahead: int = 16) -> None:
-        self.app: str = app
+        self.app = self._target = app
         self._given = pool
         self._ahead = ahead
         self._pool: Pool | None = None
@@ -55,7 +56,7 @@ class FuturesExecutor(Dispatcher):
         if known is not None and not known.done():
             return  # it waits in the pool still
         try:
-            future = self._ready_pool().submit(run_job, self.app, job.id)
+            future = self._ready_pool().submit(run_job, self._target, job.id)
         except BaseException:
             self._pool = None  # it may be broken, or closed
             raise
@@ -79,10 +80,12 @@ class FuturesExecutor(Dispatcher):
             shutdown(wait=False)
 
     def _ready_pool(self) -> Pool:
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             given: Any = self._given
-            self._pool = given if hasattr(given, "submit") else given()
-        return self._pool
+            pool = given if hasattr(given, "submit") else given()
+            self._pool = pool
+        return pool
 
     def _done(self, job: Job, future: Future[Any]) -> None:
         self._futures.pop(job.id, None)

@@ -63,8 +63,14 @@ class ProcessExecutor(Dispatcher):
         return sum(child.is_idle for child in self._children)
 
     def dispatch(self, job: Job) -> None:
-        if self._child_of(job) is None:
-            next(child for child in self._children if child.is_idle).give(job)
+        child = self._child_of(job)
+        if child is not None and not child.is_stale(job):
+            return
+        if child is not None:
+            child.kill(job, self.patience)
+        idle = next((child for child in self._children if child.is_idle), None)
+        if idle is not None:
+            idle.give(job)  # else it is offered again
 
     def revoke(self, job: Job) -> bool:
         child = self._child_of(job)
@@ -113,6 +119,11 @@ class _Child:
         """Whether it runs the job, or is about to."""
         current = self._job
         return current is not None and current.id == job.id
+
+    def is_stale(self, job: Job) -> bool:
+        """Whether what it runs of the job is an attempt that was taken for lost."""
+        current = self._job
+        return current is not None and current.attempt != job.attempt
 
     def give(self, job: Job) -> None:
         """Have it run a job."""

@@ -7,6 +7,7 @@ application apply to it as to any other response. One module a framework; none i
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -21,9 +22,13 @@ def placeholder(args: tuple[Any, ...]) -> object:
     """Return an empty 202 that the framework which called a handler with ``args`` understands."""
     for name in FRAMEWORKS:
         if name in sys.modules:
-            module = import_module(f"deferit.frameworks.{name}")
+            module = _module(name)
             if module.is_calling(args):
                 return module.placeholder()
-    from deferit.frameworks import starlette  # noqa: PLC0415  a Flask application need not pay for it
+    return _module("starlette").placeholder()
 
-    return starlette.placeholder()
+
+@cache
+def _module(name: str) -> Any:
+    """Return what knows a framework; an application need not pay for those that it does not have."""
+    return import_module(f"deferit.frameworks.{name}")

@@ -5,6 +5,12 @@ CREATE = """
         (id, application, owner, key, status, attempt, wake_at, record, request, queue, turn)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+CREATE_MANY = """
+    INSERT INTO jobs
+        (id, application, owner, key, status, attempt, wake_at, record, request, queue, turn)
+    VALUES {rows} ON CONFLICT DO NOTHING
+"""
+CREATE_MANY_COLUMNS = 11
 KEYED = "SELECT record FROM jobs WHERE key = ?"
 FREE_KEY = "UPDATE jobs SET key = NULL WHERE id = ?"
 GET = "SELECT record FROM jobs WHERE id = ?"
@@ -66,6 +72,13 @@ FINISH = """
         key = ?, callback_at = ?
     WHERE id = ?
 """
+FINISH_MANY = """
+    UPDATE jobs SET status = ended.column3, turn = NULL, wake_at = ended.column4,
+        record = ended.column5, request = NULL, body = ended.column6, key = ended.column7,
+        callback_at = ended.column8
+    FROM (VALUES {rows}) AS ended WHERE jobs.id = ended.column1 AND jobs.record = ended.column2
+"""
+FINISH_MANY_COLUMNS = 8
 FORGET = "DELETE FROM jobs WHERE id = ?"
 LOST = """
     SELECT record FROM jobs
@@ -129,6 +142,7 @@ LOAD = """
     SELECT body FROM jobs WHERE id = ?1 AND attempt = ?2 AND 0 = ?3 AND body IS NOT NULL
 """
 DROP_PIECES = "DELETE FROM pieces WHERE job_id = ?"
+DROP_PIECES_MANY = "DELETE FROM pieces WHERE job_id IN ({ids})"
 DROP_RESULT = "DELETE FROM pieces WHERE job_id = ? AND attempt <> 0"
 DROP_ALL_BUT_RESULT = """
     DELETE FROM pieces WHERE job_id = ? AND NOT (attempt = ? AND position < ?)

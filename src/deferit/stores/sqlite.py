@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, assert_never
 
 from deferit._core.commands import (
@@ -36,6 +36,7 @@ from deferit._records import decode_history, decode_job, encode
 from deferit.exceptions import JobExists, JobNotFound, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction, is_read_only
+from deferit.stores._sqlite_groups import INLINE, Group, Held, Surprise
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from deferit._core.commands import Change, Command
     from deferit._core.job import Job
     from deferit._core.queries import Query
-
-INLINE = 8_192
-"""Bytes of a request or a result that lie in the job's row, which is rewritten with each change; longer ones don't."""
 
 KEPT_CHANGES = 10_000
 """Batches that `Changes` can look back on."""
@@ -81,6 +79,7 @@ class SQLiteStore(Store):
         self._process = os.getpid()
         self._writer = Line(self._file)
         self._reader = Line(self._file, read_only=True)
+        self._held = Held()
 
     def check(self) -> None:
         """Look at the directory, and at the file if there is one."""
@@ -105,13 +104,25 @@ class SQLiteStore(Store):
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands between BEGIN IMMEDIATE and COMMIT."""
         try:
-            with self._writer as connection, Transaction(connection, "IMMEDIATE"):
-                return _Batch(connection).execute(batch)
+            with self._writer as connection:
+                return self._executed(connection, batch)
         except StoreUnavailable as exc:
             # Both connections of a process share what SQLite knows of the file: opened while it could not be written,
             # the one for reading would keep a new one for writing from it for ever.
             if is_read_only(exc.__cause__):
                 self._reader.renew()
+            raise
+
+    def _executed(self, connection: sqlite3.Connection, batch: Sequence[Command]) -> list[object]:
+        try:
+            with Transaction(connection, "IMMEDIATE"):
+                return _Batch(connection, self._held).execute(batch)
+        except Surprise:
+            self._held.clear()
+            with Transaction(connection, "IMMEDIATE"):
+                return _Batch(connection, self._held).execute_each(batch)
+        except BaseException:
+            self._held.clear()
             raise
 
     def read(self, query: Query) -> object:  # noqa: PLR0911  one for each query
@@ -150,16 +161,39 @@ class _Batch:
     Each decides before it writes, so that one that fails has changed nothing.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, held: Held) -> None:
         self._execute = connection.execute
+        self._held = held
+        self._group = Group(connection.execute, held)
         self._changed: list[str] = []
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
+        """Execute commands, those together that can be.
+
+        Raises:
+            Surprise: it has to be done one by one, in another transaction.
+        """
+        answers: list[object] = []
+        for is_group, commands in groupby(batch, self._group.takes):
+            if is_group:
+                jobs = self._group.do(list(commands))
+                self._changed += [job.id for job in jobs]
+                answers += jobs
+            else:
+                answers += [self._answer(command) for command in commands]
+        self._note_changes()
+        return answers
+
+    def execute_each(self, batch: Sequence[Command]) -> list[object]:
+        """Execute commands one by one."""
         answers = [self._answer(command) for command in batch]
+        self._note_changes()
+        return answers
+
+    def _note_changes(self) -> None:
         if self._changed:
             ids = " ".join(dict.fromkeys(self._changed))
             self._execute("INSERT INTO changes (ids) VALUES (?)", (ids,))
-        return answers
 
     def _answer(self, command: Command) -> object:
         try:
@@ -207,7 +241,7 @@ class _Batch:
         if command.limits is not None and self._job(job.id) is not None:
             raise JobExists(job.id)  # before it is refused for the room that it has itself
         command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
-        is_long = len(request) > INLINE
+        is_long, record = len(request) > INLINE, encode(job)
         row = (
             job.id,
             job.application,
@@ -216,7 +250,7 @@ class _Batch:
             job.status.value,
             job.attempt,
             wake_at(job, command.lease_until),
-            encode(job),
+            record,
             None if is_long else request,
             job.queue,
             self._next_turn(job.application, job.queue, job.owner) if command.is_ready else None,
@@ -225,6 +259,7 @@ class _Batch:
             raise JobExists(job.id)
         if is_long:
             self._execute(sql.APPEND, (job.id, 0, REQUEST, request))
+        self._held.keep(job, record)
         self._changed.append(job.id)
         return job
 
@@ -315,8 +350,10 @@ class _Batch:
 
     def _claimed(self, before: Job, command: Claim) -> Claimed:
         job = before.claimed(command.now)
-        row = (job.attempt, wake_at(job, command.lease_until), encode(job), job.id)
+        record = encode(job)
+        row = (job.attempt, wake_at(job, command.lease_until), record, job.id)
         (request,) = self._execute(sql.CLAIM, row).fetchone()
+        self._held.keep(job, record)
         self._changed.append(job.id)
         return Claimed(job, self._long_request(job.id) if request is None else request)
 
@@ -402,22 +439,24 @@ class _Batch:
         return decode_job(row[0]) if row else None
 
     def _keep(self, job: Job, body: bytes = b"") -> None:
+        record = encode(job)
+        self._held.keep(job, record)
         if job.status is Status.RUNNING:
-            self._execute(sql.REPORT, (encode(job), job.id))
+            self._execute(sql.REPORT, (record, job.id))
         elif job.status is Status.ACCEPTED:
-            self._execute(sql.RETURN, (wake_at(job, None), encode(job), job.id))
+            self._execute(sql.RETURN, (wake_at(job, None), record, job.id))
             self._execute(sql.DROP_RESULT, (job.id,))
         else:
-            self._finish(job, body)
+            self._finish(job, record, body)
         self._changed.append(job.id)
 
-    def _finish(self, job: Job, body: bytes) -> None:
+    def _finish(self, job: Job, record: bytes, body: bytes) -> None:
         chunks = job.result.chunks if job.result else 0
         is_short = chunks == 1 and len(body) <= INLINE
         row = (
             job.status.value,
             wake_at(job, None),
-            encode(job),
+            record,
             body if is_short else None,
             job.key,
             job.callback_at,

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from tests.clients.apps.common import IN_USE, PAUSE, THING
+from tests.executors.apps.setting import celery_app, executing
 
 from deferit import ASGIMiddleware, deferred
 
@@ -28,5 +29,7 @@ async def change(request: Request) -> Response:
 
 
 app = ASGIMiddleware(
-    Starlette(routes=[Route("/things/{outcome}", change, methods=["PUT", "DELETE"])])
+    Starlette(routes=[Route("/things/{outcome}", change, methods=["PUT", "DELETE"])]),
+    **executing("tests.clients.apps.asgi_app:app"),
 )
+__all__ = ["app", "celery_app"]

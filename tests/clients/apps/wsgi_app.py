@@ -7,11 +7,12 @@ from typing import Any
 
 from flask import Flask, request
 from tests.clients.apps.common import IN_USE, PAUSE, THING
+from tests.executors.apps.setting import celery_app, executing
 
 from deferit import WSGIMiddleware, current_job, deferred
 
 app = Flask(__name__)
-app.wsgi_app = WSGIMiddleware(app.wsgi_app)  # type: ignore[method-assign]
+app.wsgi_app = WSGIMiddleware(app.wsgi_app, **executing("tests.clients.apps.wsgi_app:app"))  # type: ignore[method-assign]
 
 
 @app.route("/things/<outcome>", methods=["PUT", "DELETE"])
@@ -26,3 +27,6 @@ def change(outcome: str) -> Any:
     if outcome == "failure":
         return IN_USE, 409
     return (THING, 201) if request.method == "PUT" else ("", 204)
+
+
+__all__ = ["app", "celery_app"]

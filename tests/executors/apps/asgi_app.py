@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from tests.executors.apps.setting import executor
+from tests.executors.apps.setting import celery_app, executor
 from tests.servers.apps import common
 
 from deferit import ASGIMiddleware, current_job, deferred, progress
@@ -91,4 +91,5 @@ starlette.add_middleware(
     ASGIMiddleware, executor=executor("tests.executors.apps.asgi_app:starlette")
 )
 common.log_as_json()
+__all__ = ["app", "celery_app"]
 app = starlette

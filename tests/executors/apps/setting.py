@@ -11,6 +11,7 @@ from celery import Celery
 
 from deferit.executors.celery import CeleryExecutor
 from deferit.executors.futures import FuturesExecutor
+from deferit.executors.processes import ProcessExecutor
 
 celery_app = Celery("orders", broker=os.environ.get("DEFERIT_TEST_BROKER", "memory://"))
 celery_app.conf.worker_hijack_root_logger = False
@@ -21,6 +22,8 @@ def executor(app: str) -> Any:
     kind = os.environ.get("DEFERIT_TEST_EXECUTOR", "")
     if kind == "celery":
         return CeleryExecutor(celery_app, app=app, again_after=5.0)
+    if kind == "four processes":
+        return ProcessExecutor(app, workers=4)
     if kind == "pool":
         return FuturesExecutor(process_pool, app=app)
     if kind == "dask":
@@ -36,3 +39,8 @@ def dask_pool() -> Any:
     from distributed import Client  # noqa: PLC0415  it takes a second to import
 
     return Client(os.environ["DEFERIT_TEST_DASK"]).get_executor()
+
+
+def executing(app: str) -> dict[str, Any]:
+    """Return the option ``executor`` where it has to be an object; texts come from the environment."""
+    return {"executor": executor(app)} if "DEFERIT_TEST_EXECUTOR" in os.environ else {}

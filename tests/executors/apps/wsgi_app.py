@@ -7,7 +7,7 @@ import signal
 from typing import Any
 
 from flask import Flask, request
-from tests.executors.apps.setting import executor
+from tests.executors.apps.setting import celery_app, executor
 from tests.servers.apps import common
 
 from deferit import WSGIMiddleware, deferred, progress
@@ -70,3 +70,4 @@ if "DEFERIT_TEST_VERSION" not in os.environ:
 
 
 common.log_as_json()
+__all__ = ["app", "celery_app"]

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders, UploadFile
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from tests.executors.apps.setting import celery_app, executing
 from tests.servers.apps import common
 
 from deferit import ASGIMiddleware, deferred
@@ -233,5 +234,7 @@ starlette = Starlette(
 )
 common.log_as_json()
 if not common.IS_PLAIN:
-    starlette.add_middleware(ASGIMiddleware)
+    given = executing("tests.servers.apps.asgi_app:starlette")
+    starlette.add_middleware(ASGIMiddleware, **given)
 app = naming_its_worker(starlette)
+__all__ = ["app", "celery_app"]

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, request
+from tests.executors.apps.setting import celery_app, executing
 from tests.servers.apps import common
 
 from deferit import WSGIMiddleware, deferred
@@ -196,4 +197,6 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
 
 common.log_as_json()
 if not common.IS_PLAIN:
-    flask.wsgi_app = WSGIMiddleware(flask.wsgi_app)  # type: ignore[method-assign]
+    given = executing("tests.servers.apps.wsgi_app:flask")
+    flask.wsgi_app = WSGIMiddleware(flask.wsgi_app, **given)  # type: ignore[method-assign]
+__all__ = ["app", "celery_app"]

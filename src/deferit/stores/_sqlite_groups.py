@@ -1,0 +1,187 @@
+"""What many requests ask of a SQLite file at the same time, done by one statement for all of them.
+
+Python lets go of its lock for each statement, and has to wait for it again while an event loop is busy; so what counts
+is how many statements a batch takes. Most of a batch are new jobs that begin at once, and ends of those.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from deferit._core.commands import Create, Finish
+from deferit._core.job import Job, Status
+from deferit._core.rules import wake_at
+from deferit._records import encode
+from deferit.exceptions import DeferitError
+from deferit.stores import _sqlite_statements as sql
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+
+    from deferit._core.commands import Command
+
+INLINE = 8_192
+"""Bytes of a request or a result that lie in the job's row, which is rewritten with each change; longer ones don't."""
+
+LARGEST = 64
+"""Rows that one statement writes at the most; smaller groups are powers of two, so that there are few statements."""
+
+MOST_HELD = 4_096
+"""Running jobs that are remembered."""
+
+
+class Surprise(Exception):
+    """The file is not what a group takes it to be: its commands have to be done one by one."""
+
+
+class Held:
+    """Running jobs as this process has written them last, each with its record.
+
+    Whoever ends one need not read it before; that nobody else has changed it since, the statement that writes it looks.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, tuple[Job, bytes]] = {}
+
+    def keep(self, job: Job, record: bytes) -> None:
+        """Remember a job that runs; forget one that doesn't."""
+        if job.status is not Status.RUNNING:
+            self._jobs.pop(job.id, None)
+            return
+        if len(self._jobs) >= MOST_HELD:
+            self._jobs.clear()  # those that others have ended were never forgotten
+        self._jobs[job.id] = (job, record)
+
+    def get(self, job_id: str) -> tuple[Job, bytes] | None:
+        """Return a job and its record, if it is known."""
+        return self._jobs.get(job_id)
+
+    def clear(self) -> None:
+        """Forget all of them: what was written last was not committed."""
+        self._jobs.clear()
+
+
+class Group:
+    """New jobs that begin at once, and ends of jobs that are held: none of them looks at another."""
+
+    def __init__(self, execute: Callable[..., sqlite3.Cursor], held: Held) -> None:
+        self._execute = execute
+        self._held = held
+
+    def takes(self, command: Command) -> bool:
+        """Whether a command can be done together with others."""
+        if isinstance(command, Create):
+            return (
+                command.lease_until is not None
+                and command.limits is None
+                and command.job.identity is None
+                and len(command.request) <= INLINE
+            )
+        if isinstance(command, Finish):
+            return (
+                command.retry_at is None
+                and (command.result is None or command.result.chunks <= 1)
+                and len(command.body) <= INLINE
+                and self._held.get(command.job_id) is not None
+            )
+        return False
+
+    def do(self, commands: Sequence[Command]) -> list[Job]:
+        """Execute commands, each of which it takes; return their answers.
+
+        Raises:
+            Surprise: they have to be done one by one, in another transaction.
+        """
+        self._create([command for command in commands if isinstance(command, Create)])
+        ended = self._finish([command for command in commands if isinstance(command, Finish)])
+        return [command.job if isinstance(command, Create) else next(ended) for command in commands]
+
+    def _create(self, creates: list[Create]) -> None:
+        rows = [self._new(create) for create in creates]
+        self._write(_create_statement, rows)
+
+    def _new(self, create: Create) -> tuple[object, ...]:
+        job, record = create.job, encode(create.job)
+        self._held.keep(job, record)
+        return (
+            job.id,
+            job.application,
+            job.owner,
+            None,
+            job.status.value,
+            job.attempt,
+            wake_at(job, create.lease_until),
+            record,
+            create.request,
+            job.queue,
+            None,
+        )
+
+    def _finish(self, finishes: list[Finish]) -> Iterator[Job]:
+        jobs, rows = [], []
+        for finish in finishes:
+            held = self._held.get(finish.job_id)
+            if held is None:
+                raise Surprise
+            try:
+                job = finish.apply(held[0])
+            except DeferitError as exc:
+                raise Surprise from exc
+            jobs.append(job)
+            rows.append(self._ended(job, finish.body, held[1]))
+        self._write(_finish_statement, rows)
+        for some in _groups([(job.id,) for job in jobs]):
+            self._execute(_drop_statement(len(some)), [*chain(*some)])
+        return iter(jobs)
+
+    def _ended(self, job: Job, body: bytes, before: bytes) -> tuple[object, ...]:
+        record = encode(job)
+        self._held.keep(job, record)
+        has_body = job.result is not None and job.result.chunks
+        return (
+            job.id,
+            before,
+            job.status.value,
+            wake_at(job, None),
+            record,
+            body if has_body else None,
+            job.key,
+            job.callback_at,
+        )
+
+    def _write(self, statement: Callable[[int], str], rows: list[tuple[object, ...]]) -> None:
+        for some in _groups(rows):
+            if self._execute(statement(len(some)), [*chain(*some)]).rowcount != len(some):
+                raise Surprise
+
+
+def _groups(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    """Yield rows in groups whose sizes are powers of two."""
+    start = 0
+    while start < len(rows):
+        size = min(LARGEST, 1 << (len(rows) - start).bit_length() - 1)
+        yield rows[start : start + size]
+        start += size
+
+
+@lru_cache
+def _create_statement(count: int) -> str:
+    return sql.CREATE_MANY.format(rows=_rows(count, sql.CREATE_MANY_COLUMNS))
+
+
+@lru_cache
+def _finish_statement(count: int) -> str:
+    return sql.FINISH_MANY.format(rows=_rows(count, sql.FINISH_MANY_COLUMNS))
+
+
+@lru_cache
+def _drop_statement(count: int) -> str:
+    return sql.DROP_PIECES_MANY.format(ids=", ".join("?" * count))
+
+
+def _rows(count: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return ", ".join([row] * count)

@@ -1,0 +1,100 @@
+"""Which store and which executor the tests with real servers have: as the environment says, ``DEFERIT_MATRIX``.
+
+``DEFERIT_MATRIX=sqlite/processes pytest tests/servers tests/clients``; `make matrix` does it for all of them. Without
+it handlers run in the web processes, and jobs are kept in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+import pytest
+from tests.executors.broker import Broker
+from tests.servers.harness import CHECKOUT, Server
+from tests.servers.programs import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.servers.harness import Kind
+
+STORES = ("memory", "sqlite")
+EXECUTORS = ("in-process", "processes", "work", "celery")
+
+STORE, _, EXECUTOR = os.environ.get("DEFERIT_MATRIX", "sqlite/in-process").partition("/")
+if (
+    STORE not in STORES
+    or EXECUTOR not in EXECUTORS
+    or (STORE, EXECUTOR in EXECUTORS[1:]) == ("memory", True)
+):
+    raise pytest.UsageError(
+        f"DEFERIT_MATRIX={STORE}/{EXECUTOR} is none of STORE/EXECUTOR with {STORES} and {EXECUTORS}; "
+        "memory:// is seen by one process only"
+    )
+
+in_process = pytest.mark.skipif(
+    EXECUTOR != "in-process", reason="it is about handlers in the web process"
+)
+in_a_file = pytest.mark.skipif(STORE != "sqlite", reason="it is about a store that is a file")
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Return what the environment of a web server has to say."""
+    stores = {"sqlite": f"sqlite:///{folder / 'jobs.db'}", "memory": "memory://"}
+    executors = {"processes": "processes", "work": "worker"}
+    given = {"DEFERIT_STORE": stores[STORE]}
+    if EXECUTOR in executors:
+        given["DEFERIT_EXECUTOR"] = executors[EXECUTOR]
+    objects = {"processes": "four processes", "celery": "celery"}
+    if EXECUTOR in objects:
+        given["DEFERIT_TEST_EXECUTOR"] = objects[EXECUTOR]
+    return given
+
+
+class Site(Server):
+    """A web server with what runs its jobs, both started and killed together; a broker beside them is not killed."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        app: str,
+        folder: Path,
+        *,
+        environment: Mapping[str, str],
+        path: Path = CHECKOUT,
+    ) -> None:
+        self._lasting = ExitStack()
+        self._beside = ExitStack()
+        given = dict(environment)
+        if EXECUTOR == "celery" and given.get("DEFERIT_TEST_EXECUTOR") == "celery":
+            broker = self._lasting.enter_context(Broker(folder))
+            given["DEFERIT_TEST_BROKER"] = broker.url
+        super().__init__(kind, app, folder, environment=given, path=path)
+
+    def start(self) -> Self:
+        for number, command in enumerate(self._commands()):
+            program = Program(command, self.folder, self._environment, f"beside-{number}")
+            self._beside.enter_context(program)
+        return super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._lasting.close()
+
+    def kill_all(self) -> None:
+        super().kill_all()
+        self._beside.close()
+
+    def _commands(self) -> list[list[str]]:
+        """Return the commands of what runs beside the web server."""
+        if self._environment.get("DEFERIT_EXECUTOR") == "worker":
+            return [[sys.executable, "-m", "deferit", "work", self.app]] * self.kind.workers
+        if "DEFERIT_TEST_BROKER" in self._environment:
+            app = f"{self.app.partition(':')[0]}:celery_app"
+            quiet = ["--concurrency=4", "--without-gossip", "--without-mingle"]
+            return [[sys.executable, "-m", "celery", "-A", app, "worker", *quiet]]
+        return []
