@@ -411,11 +411,6 @@ def reason(exc: OSError | sqlite3.Error) -> str:
     return f"{text} (SQLite: {exc})" if text else str(exc)
 
 
-def is_read_only(exc: BaseException | None) -> bool:
-    """Whether it was SQLite that said that the file cannot be written."""
-    return isinstance(exc, sqlite3.Error) and _code(exc) == sqlite3.SQLITE_READONLY
-
-
 def _code(exc: sqlite3.Error) -> int:
     return getattr(exc, "sqlite_errorcode", 0) & _FIRST_BYTE
 

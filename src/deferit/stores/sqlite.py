@@ -35,7 +35,7 @@ from deferit._core.rules import in_order, next_turn, remembered, room, swept, wa
 from deferit._records import decode_history, decode_job, encode
 from deferit.exceptions import JobExists, JobNotFound, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_statements as sql
-from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction, is_read_only
+from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
 from deferit.stores._sqlite_groups import INLINE, Group, Held, Surprise
 from deferit.stores.base import Store
 
@@ -106,11 +106,10 @@ class SQLiteStore(Store):
         try:
             with self._writer as connection:
                 return self._executed(connection, batch)
-        except StoreUnavailable as exc:
+        except StoreUnavailable:
             # Both connections of a process share what SQLite knows of the file: opened while it could not be written,
             # the one for reading would keep a new one for writing from it for ever.
-            if is_read_only(exc.__cause__):
-                self._reader.renew()
+            self._reader.renew()
             raise
 
     def _executed(self, connection: sqlite3.Connection, batch: Sequence[Command]) -> list[object]:
