@@ -60,6 +60,7 @@ EXAMPLES = [
     exceptions.RecordDamaged("truncated"),
     exceptions.QueueFull(100),
     exceptions.TooManyJobs(10),
+    exceptions.StartupFailed("shop:app", "no such module"),
     exceptions.JobNotFound("job_1"),
     exceptions.JobExists("job_1"),
     exceptions.KeyReused("job_1"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import secrets
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from random import Random
 from threading import Lock
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from deferit._core.job import Job
     from deferit._core.queries import Query
     from deferit.stores._postgres_server import Connection
+
+_uniform = Random().uniform  # noqa: S311  it parts two processes; the shared generator is the application's
 
 READERS = 4
 """Connections for reading that a process may have."""
@@ -112,7 +114,7 @@ class PostgresStore(Store):
         for number in range(TRIES):
             with suppress(_Conflict):
                 return self._writer.use(lambda connection: self._transact(connection, batch))
-            time.sleep(random.uniform(0, 0.005 * 2**number))  # noqa: S311  it parts two processes
+            time.sleep(_uniform(0, 0.005 * 2**number))
         raise StoreUnavailable(
             self.url, f"others have changed the same jobs at the same moment, {TRIES} times running"
         )

@@ -237,6 +237,8 @@ class _Batch:
         same = self._same(command)
         if same is not None:
             return same
+        if command.limits is not None and self._job(job.id) is not None:
+            raise JobExists(job.id)  # before it is refused for the room that it has itself
         command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
         is_long, record = len(request) > INLINE, encode(job)
         row = (
