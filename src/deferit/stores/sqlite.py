@@ -237,6 +237,8 @@ class _Batch:
         same = self._same(command)
         if same is not None:
             return same
+        if command.limits and self._job(job.id) is not None:
+            raise JobExists(job.id)
         command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
         is_long, record = len(request) > INLINE, encode(job)
         row = (
