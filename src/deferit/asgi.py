@@ -24,10 +24,10 @@ from deferit._core.effects import (
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import Fields, Request, Response, is_host, merged
+from deferit._core.http import OF_THE_SUBMITTER, Fields, Request, Response, is_host, merged
 from deferit._host import HOSTING
 from deferit._loops import new_event
-from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._middleware import Middleware, Passage, split
 from deferit._misuse import refuse_other_interface, warn_of_lost_marks
 from deferit._runs import Replayer
 from deferit.context import current
@@ -50,6 +50,8 @@ OF_THE_PROCESS = ("app", "router")
 
 NOT_CAPTURED = frozenset({*OF_THE_PROCESS, "state", "extensions", "headers"})
 """Entries of a scope that are left out of a capture, or are captured in their own way."""
+
+OF_THE_SUBMITTER_IN_BYTES = frozenset(name.encode() for name in OF_THE_SUBMITTER)
 
 BODILESS = frozenset({204, 304})
 
@@ -316,7 +318,7 @@ class _ASGIPassage(Passage):
         stored["headers"] = [
             pair
             for pair in self.scope["headers"]
-            if not is_of_the_submitter(pair[0].decode("latin-1"))
+            if pair[0].lower() not in OF_THE_SUBMITTER_IN_BYTES
         ]
         if "extensions" in self.scope:
             stored["extensions"] = {}  # a replay offers none

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from deferit._core.commands import Claim, Claimed, Create, Finish, Report, Sweep
+from deferit._core.commands import Cancel, Claim, Claimed, Create, Finish, Report, Sweep
+from deferit._core.job import Job, Status
 from deferit._core.queries import Changed, Changes, Get, Load
 from deferit._records import encode
-from deferit.exceptions import OptionError, StoreUnavailable
+from deferit.exceptions import JobExists, LeaseLost, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_file, _sqlite_statements, sqlite, store_from_url
+from deferit.stores._sqlite_groups import Held
 from deferit.stores.sqlite import SQLiteStore
 from deferit.testing import (
     LEASE,
@@ -770,3 +772,108 @@ def test_no_statement_reads_a_whole_table(store: SQLiteStore) -> None:
         whole = [step for step in steps if step.startswith(("SCAN jobs", "SCAN pieces"))]
         assert [step for step in whole if "INDEX running" not in step] == [], name
     assert len(statements) > 25
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+
+def begun(number: int) -> Create:
+    return Create(a_job(number).claimed(NOON), REQUEST, NOON + 15)
+
+
+def ended(number: int) -> Finish:
+    return Finish(a_job(number).id, 1, NOON + 1, None, None)
+
+
+def statements(store: SQLiteStore) -> list[str]:
+    """Return a list that gets the statements of the store as they are executed."""
+    seen: list[str] = []
+    connection = store._writer._connection
+    assert connection is not None
+    connection.set_trace_callback(lambda text: seen.append(" ".join(text.split()[:2])))
+    return seen
+
+
+def test_new_and_ended_jobs_of_a_batch_are_written_by_one_statement_each(
+    store: SQLiteStore,
+) -> None:
+    store.execute([begun(number) for number in range(4)])
+    seen = statements(store)
+
+    answers = store.execute(
+        [command for number in range(4) for command in (begun(number + 4), ended(number))]
+    )
+
+    assert [text for text in seen if "jobs" in text or "INTO" in text] == [
+        "INSERT INTO",
+        "UPDATE jobs",
+        "INSERT INTO",
+    ]
+    assert [answer.status for answer in answers if isinstance(answer, Job)] == [
+        Status.RUNNING,
+        Status.SUCCEEDED,
+    ] * 4
+    assert store.read(Get(a_job(0).id)) == answers[1]
+
+
+def test_a_group_of_any_size_is_written(store: SQLiteStore) -> None:
+    store.execute([begun(number) for number in range(150)])
+
+    answers = store.execute([ended(number) for number in range(150)])
+
+    assert [store.read(Get(a_job(number).id)) for number in range(150)] == answers
+
+
+def test_who_was_overtaken_by_another_process_is_told_so_and_the_rest_is_done(
+    store: SQLiteStore,
+) -> None:
+    store.execute([begun(0), begun(1)])
+    other = SQLiteStore(store.url)
+    other.open()
+    other.execute([Cancel(a_job(0).id, 1, NOON, "stopped")])
+    other.close()
+
+    lost, done = store.execute([ended(0), ended(1)])
+
+    assert isinstance(lost, LeaseLost)
+    assert isinstance(done, Job)
+    assert store.read(Get(a_job(1).id)) == done
+
+
+def test_a_job_of_a_group_that_is_there_already_is_refused_alone(store: SQLiteStore) -> None:
+    store.execute([begun(0)])
+
+    refused, done = store.execute([begun(0), begun(1)])
+
+    assert isinstance(refused, JobExists)
+    assert isinstance(done, Job)
+    assert store.read(Get(a_job(1).id)) == done
+
+
+def test_a_job_that_ends_twice_in_one_batch_ends_once(store: SQLiteStore) -> None:
+    store.execute([begun(0)])
+
+    done, refused = store.execute([ended(0), ended(0)])
+
+    assert isinstance(done, Job)
+    assert isinstance(refused, LeaseLost)
+
+
+def test_an_end_that_is_out_of_order_is_refused_as_ever(store: SQLiteStore) -> None:
+    store.execute([begun(0)])
+
+    (refused,) = store.execute([Finish(a_job(0).id, 2, NOON + 1, None, None)])
+
+    assert isinstance(refused, LeaseLost)
+    assert a_job(0).claimed(NOON) == store.read(Get(a_job(0).id))
+
+
+def test_only_so_many_running_jobs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deferit.stores._sqlite_groups.MOST_HELD", 2)
+    held = Held()
+
+    for number in range(3):
+        held.keep(a_job(number).claimed(NOON), b"")
+
+    assert held.get(a_job(0).id) is None
+    assert held.get(a_job(2).id) is not None

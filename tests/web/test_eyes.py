@@ -328,7 +328,7 @@ def test_ids_are_as_random_as_the_systems_source_makes_them(
     ids = [site.defer("/pages").rpartition("/")[2] for _ in range(50)]
     monkeypatch.setattr("secrets.token_bytes", lambda size: size * b"\xff")
 
-    known = build().defer("/pages").rpartition("/")[2]
+    known = build().defer("/pages").rpartition("/")[2]  # a process takes them for many ids at once
 
     assert len({job_id[-22:] for job_id in ids}) == 50
     assert known.endswith("_____________________w"[-22:])
