@@ -35,7 +35,6 @@ def test_no_more_are_taken_than_there_are_before_anything_is_known() -> None:
 
     assert taken(slots) == 2
     assert slots.take_all() == 0
-    assert not slots.are_any
 
 
 def test_as_many_are_taken_ahead_as_will_begin_soon() -> None:
@@ -58,7 +57,6 @@ def test_what_was_taken_ahead_begins_as_others_leave() -> None:
 
     assert begun == [True, False, False]
     assert following == ["b", "c", None]
-    assert slots.are_any
     assert taken(slots) >= 3
 
 
@@ -83,7 +81,7 @@ def test_what_waits_for_longer_than_was_to_be_expected_is_withdrawn() -> None:
 
     assert (early, late) == ([], ["b", "c"])
     assert [slots.leave(run) for run in "bca"] == [None, None, None]
-    assert slots.are_any
+    assert slots.take()
 
 
 def test_one_that_somebody_else_has_counted_begins_in_any_case() -> None:
