@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from tests.core.samples import NOON, SITE, a_job, canceled, failed, running, succeeded
 
 from deferit._core.document import retry_after, status_document
-from deferit._core.estimate import Estimate, Known, Outlook, calm, estimate, seconds_until_room
+from deferit._core.estimate import (
+    Estimate,
+    Known,
+    Outlook,
+    _not_past,
+    _quantile,
+    calm,
+    estimate,
+    seconds_until_room,
+)
 from deferit._core.pace import FEWEST, GROWTH, pace
 from deferit._core.queries import MOST_AHEAD, Ahead
 
@@ -325,3 +334,12 @@ def test_there_is_room_again_when_one_of_those_that_run_has_ended() -> None:
     assert seconds_until_room(others, among=2) == 40.0
     assert seconds_until_room(others, among=99) == 10.0
     assert seconds_until_room(Known()) is None
+
+
+def test_an_end_that_should_have_been_is_now() -> None:
+    assert _not_past(Estimate(NOON - 5, NOON - 1, NOON - 9), NOON) == Estimate(NOON, NOON, NOON)
+    assert _not_past(Estimate(NOON - 5, NOON + 9, NOON - 9), NOON) == Estimate(NOON, NOON + 9, NOON)
+
+
+def test_a_share_that_rounding_has_made_too_large_is_the_last_value() -> None:
+    assert _quantile([(1.0, 0.1), (2.0, 0.2), (3.0, 0.3)], 1.0 + 1e-9) == 3.0
