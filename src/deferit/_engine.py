@@ -81,6 +81,9 @@ class Engine:
         self._offers: Offers | None = None
         if isinstance(elsewhere, Dispatcher):
             self._offers = Offers(self._ledger, elsewhere, options.application)
+        self._claims_jobs = elsewhere is None or (
+            isinstance(elsewhere, Hosting) and elsewhere.concurrency is not None
+        )
         if elsewhere is not None:
             count = elsewhere.concurrency if isinstance(elsewhere, Hosting) else None
             self._worker.slots = Slots(count or 0)
@@ -304,7 +307,8 @@ class Engine:
             self._keeper.wake()
 
     def _claim(self) -> None:
-        if self._worker.slots.are_any:
+        """Take jobs that wait, unless others run them, or say which ones."""
+        if self._claims_jobs:
             self._claims.claim()
 
     def _sweep(self) -> bool:

@@ -43,11 +43,6 @@ class Slots(Generic[Run]):
         self._seen = 0
         self._mean = 0.0
 
-    @property
-    def are_any(self) -> bool:
-        """Whether one is free."""
-        return self._free > 0
-
     def take(self) -> bool:
         """Take one; False if none is free, nor will be in a moment."""
         with self._lock:
