@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import pytest
 from tests.executors.broker import Broker
-from tests.servers.harness import CHECKOUT, Server
+from tests.servers.harness import CHECKOUT, Server, until
 from tests.servers.programs import Program
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ if (
 
 in_process = pytest.mark.skipif(
     EXECUTOR != "in-process", reason="it is about handlers in the web process"
+)
+in_one_program = pytest.mark.skipif(
+    EXECUTOR in {"work", "celery"}, reason="workers have their own signals and log"
 )
 in_a_file = pytest.mark.skipif(STORE != "sqlite", reason="it is about a store that is a file")
 
@@ -76,10 +80,20 @@ class Site(Server):
         super().__init__(kind, app, folder, environment=given, path=path)
 
     def start(self) -> Self:
-        for number, command in enumerate(self._commands()):
-            program = Program(command, self.folder, self._environment, f"beside-{number}")
-            self._beside.enter_context(program)
-        return super().start()
+        programs = [
+            Program(command, self.folder, self._environment, f"beside-{number}")
+            for number, command in enumerate(self._commands())
+        ]
+        try:
+            for program in programs:
+                self._beside.enter_context(program)
+            super().start()
+            for program in programs if EXECUTOR == "work" else ():
+                until(partial(_works, program), "a worker to begin")
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
     def stop(self) -> None:
         super().stop()
@@ -95,6 +109,10 @@ class Site(Server):
             return [[sys.executable, "-m", "deferit", "work", self.app]] * self.kind.workers
         if "DEFERIT_TEST_BROKER" in self._environment:
             app = f"{self.app.partition(':')[0]}:celery_app"
-            quiet = ["--concurrency=4", "--without-gossip", "--without-mingle"]
+            quiet = ["--concurrency=4", "--without-gossip", "--without-mingle", "-l", "INFO"]
             return [[sys.executable, "-m", "celery", "-A", app, "worker", *quiet]]
         return []
+
+
+def _works(program: Program) -> bool:
+    return "works, process" in program.log

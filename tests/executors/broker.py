@@ -7,9 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from redis import Redis
 from tests.servers.harness import until
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Broker:
                 [*command, "--dir", str(self._folder)], stdout=log, stderr=log
             )
         until(self._listens, "the broker to listen")
+
+    def waiting(self) -> int:
+        """Return how many messages wait in Celery's default queue."""
+        with Redis(host=HOST, port=self.port) as client:
+            count: Any = client.llen("celery")
+        return int(count)
 
     def kill(self) -> None:
         """End it with SIGKILL, and all that is in it."""

@@ -118,6 +118,20 @@ def test_a_broker_that_restarts_empty_under_load_loses_nothing(
     assert all(len(starts(tmp_path, str(number))) == 1 for number in range(60))
 
 
+def test_what_was_sent_again_and_again_before_there_is_a_worker_runs_once(
+    kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
+) -> None:
+    jobs = [submitted(client, f"/work/{number}") for number in range(3)]
+    until(lambda: broker.waiting() > len(jobs), "a message to be sent again", within=40)
+    with celery(kind, broker, tmp_path):
+        statuses = {job.until_finished(within=40)["status"] for job in jobs}
+        until(lambda: broker.waiting() == 0, "the others to be taken")
+        submitted(client, "/work/last").until_finished()
+
+    assert statuses == {"succeeded"}
+    assert all(len(starts(tmp_path, str(number))) == 1 for number in range(3))
+
+
 def test_a_worker_killed_in_mid_job(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.matrix import in_process
+from tests.matrix import in_one_program, in_process
 from tests.servers.harness import until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
@@ -38,6 +38,7 @@ def begun(folder: Path, name: str) -> list[Deed] | None:
     return ledger(folder)[name] or None
 
 
+@in_one_program
 def test_a_server_that_is_asked_to_end_lets_nobody_wait(
     kind: Kind, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
@@ -111,6 +112,7 @@ def _is_deaf(server: Server) -> bool:
     return False
 
 
+@in_one_program
 def test_what_is_safe_to_repeat_is_handed_back_and_runs_again(kind: Kind, tmp_path: Path) -> None:
     with twin(kind, tmp_path, **SHORT_GRACE) as server, server.client() as client:
         job = followed(client, client.put("/work/safe?gate=later"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.matrix import in_one_program
 from tests.servers.harness import until
 from tests.servers.twins import followed, records
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     import httpx
     from tests.servers.harness import Server
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, in_one_program]
 
 
 def test_each_transition_of_a_job_is_logged_once(server: Server, client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,12 @@ IMPATIENT = {
 }
 """What a connection to the broker is told: without it Celery waits for a broker for ever (and so would a cancel)."""
 
+MOST_SENT = 10_000
+"""Messages that are remembered."""
+
+MOST_DOUBLINGS = 7
+"""How often the time is doubled after which a message is sent again: from half a minute to about an hour."""
+
 MARGIN = 5.0
 """Seconds after a job's own time limit at which Celery kills the process, if the handler has not ended by then."""
 
@@ -50,7 +57,9 @@ class CeleryExecutor(Dispatcher):
     ``job.queue``, ``job.owner``) that returns one; None: Celery's default. ``ahead`` is how many jobs are in the broker
     that no worker has begun; the others wait in the store, where owners take turns.
 
-    A message that was lost is sent again after ``again_after`` seconds, and expires by then: there is one at a time.
+    A message that nobody has acted upon is sent again after ``again_after`` seconds, then less and less often, for it
+    may wait in the broker as well as be lost there. It has no time of expiry: after that a worker would remember its
+    task as revoked, and discard all that follow.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class CeleryExecutor(Dispatcher):
         self._queue = queue
         self._ahead = ahead
         self._connection: Any = None
+        self._sent: dict[str, tuple[int, float]] = {}
         register: Any = celery.task
         self._task = register(
             name=f"deferit.run:{app}", acks_late=True, ignore_result=True, max_retries=0
@@ -82,13 +92,24 @@ class CeleryExecutor(Dispatcher):
         return self._ahead - waiting
 
     def dispatch(self, job: Job) -> None:
+        task_id = _task_id(job, job.attempt + 1)
+        times, again_at = self._sent.pop(task_id, (0, 0.0))
+        now = time.monotonic()
+        if now >= again_at:
+            self._publish(job, task_id)
+            again_at = now + self.again_after * 2.0 ** min(times, MOST_DOUBLINGS)
+            times += 1
+        self._sent[task_id] = (times, again_at)
+        if len(self._sent) > MOST_SENT:
+            del self._sent[next(iter(self._sent))]
+
+    def _publish(self, job: Job, task_id: str) -> None:
         try:
             if self._connection is None:
                 self._connection = self._new_connection()
             self._task.apply_async(
                 (job.id,),
-                task_id=_task_id(job, job.attempt + 1),
-                expires=self.again_after,
+                task_id=task_id,
                 queue=self._queue_of(job),
                 time_limit=None if job.timeout is None else job.timeout + MARGIN,
                 connection=self._connection,
@@ -115,6 +136,7 @@ class CeleryExecutor(Dispatcher):
         return self._celery.connection_for_write(connect_timeout=1, transport_options=IMPATIENT)
 
     def _disconnect(self) -> None:
+        self._sent.clear()  # who knows what the broker has lost
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):  # it is of no use any more, whatever it says
