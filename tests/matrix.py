@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -16,14 +16,16 @@ import pytest
 from tests.executors.broker import Broker
 from tests.servers.harness import CHECKOUT, Server, until
 from tests.servers.programs import Program
+from tests.stores.postgres_server import PostgresServer
+from tests.stores.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.servers.harness import Kind
 
-STORES = ("memory", "sqlite")
+STORES = ("memory", "sqlite", "redis", "postgresql")
 EXECUTORS = ("in-process", "processes", "work", "celery")
 
 STORE, _, EXECUTOR = os.environ.get("DEFERIT_MATRIX", "sqlite/in-process").partition("/")
@@ -36,6 +38,9 @@ if (
         f"DEFERIT_MATRIX={STORE}/{EXECUTOR} is none of STORE/EXECUTOR with {STORES} and {EXECUTORS}; "
         "memory:// is seen by one process only"
     )
+
+OF_A_SERVER = "of a server"
+"""Stands for the URL of a store whose server is still to be started."""
 
 in_process = pytest.mark.skipif(
     EXECUTOR != "in-process", reason="it is about handlers in the web process"
@@ -50,13 +55,31 @@ def settings(folder: Path) -> dict[str, str]:
     """Return what the environment of a web server has to say."""
     stores = {"sqlite": f"sqlite:///{folder / 'jobs.db'}", "memory": "memory://"}
     executors = {"processes": "processes", "work": "worker"}
-    given = {"DEFERIT_STORE": stores[STORE]}
+    given = {"DEFERIT_STORE": stores.get(STORE, OF_A_SERVER)}
     if EXECUTOR in executors:
         given["DEFERIT_EXECUTOR"] = executors[EXECUTOR]
     objects = {"processes": "four processes", "celery": "celery"}
     if EXECUTOR in objects:
         given["DEFERIT_TEST_EXECUTOR"] = objects[EXECUTOR]
     return given
+
+
+@contextmanager
+def _store() -> Iterator[str]:
+    """Run a server of the store; yield its URL."""
+    if STORE == "redis":
+        server = RedisServer()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+        return
+    postgres = PostgresServer()
+    try:
+        postgres.start()
+        yield postgres.url()
+    finally:
+        postgres.remove()
 
 
 class Site(Server):
@@ -74,8 +97,10 @@ class Site(Server):
         self._lasting = ExitStack()
         self._beside = ExitStack()
         given = dict(environment)
+        if given["DEFERIT_STORE"] == OF_A_SERVER:
+            given["DEFERIT_STORE"] = self._lasting.enter_context(_store())
         if EXECUTOR == "celery" and given.get("DEFERIT_TEST_EXECUTOR") == "celery":
-            broker = self._lasting.enter_context(Broker(folder))
+            broker = self._lasting.enter_context(Broker())
             given["DEFERIT_TEST_BROKER"] = broker.url
         super().__init__(kind, app, folder, environment=given, path=path)
 

@@ -31,8 +31,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path) as broker:
+def broker() -> Iterator[Broker]:
+    with Broker() as broker:
         yield broker
 
 

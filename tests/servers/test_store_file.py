@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.matrix import in_a_file
 from tests.servers.harness import ServerFailed, until
 from tests.servers.twins import await_workers, followed, twin
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tests.servers.harness import Kind, Server
     from tests.servers.twins import Followed
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, in_a_file]
 
 
 def test_the_store_is_readable_by_its_owner_alone(server: Server, client: httpx.Client) -> None:
