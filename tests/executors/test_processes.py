@@ -104,5 +104,7 @@ def test_a_cancel_kills(tmp_path: Path) -> None:
         document = client.post(f"{job.monitor}/cancel").json()
 
         assert document["status"] == "canceled"
-        assert document["error"]["detail"] == "stopped"
-        assert not is_alive(process)
+        # The web process may not have heard yet that its child has begun; then it promises less.
+        assert document["error"]["detail"] in {"stopped", "asked to stop"}
+        assert document["error"]["detail"] == "asked to stop" or not is_alive(process)
+        until(lambda: not is_alive(process), "the process to be killed")
