@@ -43,12 +43,12 @@ class Slots(Generic[Run]):
         self._seen = 0
         self._mean = 0.0
 
-    def take(self) -> bool:
-        """Take one; False if none is free, nor will be in a moment."""
+    def take(self, *, ahead: bool = True) -> bool:
+        """Take one; False if none is free, nor, with ``ahead``, will be in a moment."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1
-            elif self._ahead < self._most_ahead():
+            elif ahead and self._ahead < self._most_ahead():
                 self._ahead += 1
             else:
                 return False
@@ -73,10 +73,10 @@ class Slots(Generic[Run]):
         with self._lock:
             self._give(count)
 
-    def enter(self, run: Run) -> bool:
+    def enter(self, run: Run, *, may_wait: bool = True) -> bool:
         """Whether a run, for which one was taken, may begin; if not it waits until another leaves."""
         with self._lock:
-            if self._ahead and len(self._begun) >= self._count:
+            if may_wait and self._ahead and len(self._begun) >= self._count:
                 self._waiting.append(run)
                 return False
             self._begun[run] = self._clock()

@@ -158,7 +158,12 @@ class Worker:
             self.carried[create.job.id] = carried
         now = self.ledger.now()
         has_turn = (is_urgent or not self.has_backlog) and create.job.slots is None
-        if self.is_draining or not has_turn or create.job.due_at > now or not self.slots.take():
+        if (
+            self.is_draining
+            or not has_turn
+            or create.job.due_at > now
+            or not self.slots.take(ahead=not is_urgent)
+        ):
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self.lease)
 
@@ -191,12 +196,12 @@ class Worker:
 
     def start(self, run: Run) -> None:
         """Hand a run to the executor, as soon as another has left if it was taken ahead."""
-        if self.slots.enter(run):
+        if self.slots.enter(run, may_wait=run.trial is None):
             self._submit(run)
 
     async def astart(self, run: Run) -> None:
         """Same as `start`, but from a task."""
-        if self.slots.enter(run):
+        if self.slots.enter(run, may_wait=run.trial is None):
             run.has_begun = True
             await self.executor.asubmit(run)
 
