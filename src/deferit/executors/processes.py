@@ -138,8 +138,8 @@ class _Child:
                 return False
             self._is_killed = True
             process.kill()
-        process.join(patience)
-        return not process.is_alive()
+        # Not `join`: two threads that reap one child take its exit from each other, and one then sees it alive.
+        return bool(wait([process.sentinel], patience))
 
     def terminate(self) -> None:
         """Ask it to end: to let its job end within the grace, or give it back."""
