@@ -127,6 +127,7 @@ def test_what_is_safe_to_repeat_is_handed_back_and_runs_again(kind: Kind, tmp_pa
     assert (document["status"], document["attempt"]) == ("succeeded", 2)
 
 
+@in_one_program
 def test_a_rolling_restart_under_load_loses_nothing(
     kind: Kind, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
