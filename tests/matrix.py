@@ -40,6 +40,7 @@ in_process = pytest.mark.skipif(
 in_one_program = pytest.mark.skipif(
     EXECUTOR in {"work", "celery"}, reason="workers have their own signals and log"
 )
+durable = pytest.mark.skipif(STORE == "memory", reason="jobs in memory go with their process")
 in_a_file = pytest.mark.skipif(STORE != "sqlite", reason="it is about a store that is a file")
 
 

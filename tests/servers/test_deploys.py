@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.matrix import in_one_program, in_process
+from tests.matrix import durable, in_one_program, in_process
 from tests.servers.harness import until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.servers.harness import Kind, Server
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, durable]
 
 SHORT_GRACE = {"DEFERIT_GRACE": "0.5"}
 CLIENTS = 4
