@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance matrix schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,9 +61,15 @@ format: $(VENV)/dev.stamp  ## let ruff format and repair what it can
 conformance: $(BIN)/python  ## run Starlette's and Flask's own tests through deferit (long)
 	$(BIN)/python tests/conformance/run.py
 
-matrix: $(VENV)/test.stamp  ## run the tests with real servers with every store and executor (long)
-	for executor in in-process processes work celery; do \
-	    DEFERIT_MATRIX=sqlite/$$executor $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/clients || exit 1; \
+matrix: $(VENV)/test.stamp  ## run the tests with real servers with every store and executor (an hour)
+	for pair in $$($(BIN)/python -m tests.pairs); do \
+	    DEFERIT_MATRIX=$$pair $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/clients || exit 1; \
+	done
+
+matrix-some: $(VENV)/test.stamp  ## the same with two pairs that the SEED chooses, on one server of each web interface
+	for pair in $$($(BIN)/python -m tests.pairs 2 $(SEED)); do \
+	    DEFERIT_MATRIX=$$pair $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/clients \
+	        -k "not uvicorn-2 and not preload" || exit 1; \
 	done
 
 schemathesis: $(VENV)/test.stamp  ## fuzz the mounted routes with 2,000 requests on each web interface

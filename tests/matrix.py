@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from tests.executors.broker import Broker
+from tests.pairs import PAIRS
 from tests.servers.harness import CHECKOUT, Server, until
 from tests.servers.programs import Program
 from tests.stores.postgres_server import PostgresServer
@@ -25,19 +26,10 @@ if TYPE_CHECKING:
 
     from tests.servers.harness import Kind
 
-STORES = ("memory", "sqlite", "redis", "postgresql")
-EXECUTORS = ("in-process", "processes", "work", "celery")
-
 STORE, _, EXECUTOR = os.environ.get("DEFERIT_MATRIX", "sqlite/in-process").partition("/")
-if (
-    STORE not in STORES
-    or EXECUTOR not in EXECUTORS
-    or (STORE, EXECUTOR in EXECUTORS[1:]) == ("memory", True)
-):
-    raise pytest.UsageError(
-        f"DEFERIT_MATRIX={STORE}/{EXECUTOR} is none of STORE/EXECUTOR with {STORES} and {EXECUTORS}; "
-        "memory:// is seen by one process only"
-    )
+if (STORE, EXECUTOR) not in PAIRS:
+    known = ", ".join("/".join(pair) for pair in PAIRS)
+    raise pytest.UsageError(f"DEFERIT_MATRIX={STORE}/{EXECUTOR} is none of {known}")
 
 OF_A_SERVER = "of a server"
 """Stands for the URL of a store whose server is still to be started."""
@@ -48,6 +40,7 @@ in_process = pytest.mark.skipif(
 in_one_program = pytest.mark.skipif(
     EXECUTOR in {"work", "celery"}, reason="workers have their own signals and log"
 )
+durable = pytest.mark.skipif(STORE == "memory", reason="jobs in memory go with their process")
 in_a_file = pytest.mark.skipif(STORE != "sqlite", reason="it is about a store that is a file")
 
 
@@ -129,7 +122,9 @@ class Site(Server):
         self._beside.close()
 
     def _commands(self) -> list[list[str]]:
-        """Return the commands of what runs beside the web server."""
+        """Return the commands of what runs beside the web server, if it defers anything."""
+        if "DEFERIT_TEST_PLAIN" in self._environment:
+            return []
         if self._environment.get("DEFERIT_EXECUTOR") == "worker":
             return [[sys.executable, "-m", "deferit", "work", self.app]] * self.kind.workers
         if "DEFERIT_TEST_BROKER" in self._environment:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from tests.matrix import durable, in_one_program
 from tests.servers.harness import until
 from tests.servers.twins import TAKEOVER, Followed, followed, ledger, twin
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tests.servers.harness import Kind, Server
     from tests.servers.twins import Deed
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, durable]
 
 JOBS = 500
 CONCURRENCY = 16
@@ -45,6 +46,7 @@ def test_500_jobs_survive_the_death_of_every_process(kind: Kind, tmp_path: Path)
         assert name not in interrupted
 
 
+@in_one_program  # nobody starts a worker again that was killed
 def test_a_worker_killed_in_mid_job_is_noticed(kind: Kind, tmp_path: Path) -> None:
     with twin(kind, tmp_path) as server, server.client() as client:
         unsafe = followed(client, client.post("/work/unsafe?gate=never"))

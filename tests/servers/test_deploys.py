@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.matrix import in_one_program, in_process
+from tests.matrix import durable, in_one_program, in_process
 from tests.servers.harness import until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.servers.harness import Kind, Server
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, durable]
 
 SHORT_GRACE = {"DEFERIT_GRACE": "0.5"}
 CLIENTS = 4
@@ -127,6 +127,7 @@ def test_what_is_safe_to_repeat_is_handed_back_and_runs_again(kind: Kind, tmp_pa
     assert (document["status"], document["attempt"]) == ("succeeded", 2)
 
 
+@in_one_program
 def test_a_rolling_restart_under_load_loses_nothing(
     kind: Kind, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:

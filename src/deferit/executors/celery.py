@@ -13,10 +13,8 @@ from deferit.executors.base import Dispatcher
 
 try:
     from celery.signals import worker_process_shutdown, worker_shutdown
-except (
-    ImportError
-) as exc:  # pragma: no cover  a test without extras sees it, in a process of its own
-    raise ImportError('CeleryExecutor needs the extra: pip install "deferit[celery]"') from exc
+except ImportError as exc:
+    raise OptionError('CeleryExecutor needs the extra: pip install "deferit[celery]"') from exc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
