@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.herd import KINDS
-from tests.chaos.monkey import run
+from tests.chaos.monkey import Setting, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ KILLS = 12
 def test_nothing_is_lost_stuck_or_run_twice_while_workers_are_killed(
     kind: Kind, tmp_path: Path
 ) -> None:
-    report = run(kind, KILLS, seed=202, folder=tmp_path, say=print)
+    report = run(Setting(kind), KILLS, seed=202, folder=tmp_path, say=print)
 
     print(report)  # noqa: T201  its figures, and where to look if it fails
     assert report.violations == []
