@@ -64,10 +64,15 @@ class Monkey:
     """Strikes, and remembers which processes that run handlers."""
 
     def __init__(self, target: Target, book: Book, chance: random.Random) -> None:
-        self.struck: set[int] = set()
+        self._struck: set[int] = set()
         self._target = target
         self._book = book
         self._chance = chance
+
+    @property
+    def struck(self) -> set[int]:
+        """All processes that were struck, or have lost what they belong to."""
+        return self._struck.union(*(helper.struck for helper in self._target.helpers))
 
     def strike(self, blow: Blow) -> None:
         """Have something happen, and return when what was killed whole is started again."""
@@ -80,11 +85,11 @@ class Monkey:
             case Blow.CHILD:
                 self._strike_one_of(self._chance.choice(target.helpers).children, signal.SIGKILL)
             case Blow.EVERYONE:
-                self.struck.update(target.server.workers())
+                self._struck.update(target.server.workers())
                 target.server.kill_all()
                 target.server.start()
             case Blow.HELPER:
-                self.struck |= self._chance.choice(target.helpers).strike()
+                self._chance.choice(target.helpers).strike()
             case Blow.BROKER:
                 assert target.broker is not None
                 target.broker.kill()
@@ -100,7 +105,7 @@ class Monkey:
         if not processes:
             return False
         victim = self._chance.choice(processes)
-        self.struck.add(victim)
+        self._struck.add(victim)
         try:
             os.kill(victim, how)
         except ProcessLookupError:

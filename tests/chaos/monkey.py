@@ -97,7 +97,7 @@ def run(
         seed=seed,
         seconds=time.monotonic() - began,
         blows={str(blow): blows.count(blow) for blow in Blow if blow in blows},
-        figures=_figures(book, watch, judge),
+        figures=_figures(book, watch, judge) | _deaths(attacked),
         violations=book.violations,
     )
 
@@ -130,7 +130,7 @@ def _attack(
     if watch.longest_overrun > LEASE + TAKEOVER:
         book.violation(f"a job ran on for {watch.longest_overrun:.1f} s past its lease")
     for helper in target.helpers:
-        if helper.has_ended:
+        if helper.deaths and not target.broker:
             book.violation(f"a worker has ended by itself: {helper.log[-2000:]}")
     return watch
 
@@ -166,6 +166,11 @@ def _figures(book: Book, watch: Watch, judge: Judge) -> dict[str, float]:
         "lost": lost,
         "run twice": twice,
     }
+
+
+def _deaths(target: Target) -> dict[str, float]:
+    deaths = sum(helper.deaths for helper in target.helpers)
+    return {"workers beside it that ended by themselves": deaths} if target.broker else {}
 
 
 def main() -> int:

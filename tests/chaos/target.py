@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tests.chaos.herd import children_of, herd, module_of, settings
 from tests.executors.broker import Broker
@@ -47,23 +46,55 @@ class Target:
 
 
 class Helper(Program):
-    """A worker beside the web server, maybe with children; it is started again when it was killed, as by systemd."""
+    """A worker beside the web server, maybe with children; whenever it has ended it is started again, as by systemd.
+
+    Celery's ends by itself now and then as its broker is killed (kombu looks for a connection that it has let go of).
+    """
+
+    struck: set[int]
+    """Processes in which handlers may have been broken off."""
+
+    def __enter__(self) -> Self:
+        self.struck, self.deaths = set(), 0
+        self._alive: set[int] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
+        super().__enter__()
+        self._supervisor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._supervisor.join()
+        self.kill()
 
     def children(self) -> list[int]:
         return children_of(self.process.pid)
 
-    def strike(self) -> set[int]:
-        """Kill all its processes and start it again; return those that handlers may have run in."""
-        os.killpg(self.process.pid, signal.SIGSTOP)  # so that there are no more of them
-        struck = {self.process.pid, *self.children()}
-        self.kill()
-        self.__enter__()
-        return struck
+    def strike(self) -> None:
+        """Kill all its processes and start it again."""
+        with self._lock:
+            self._note()
+            self._start_again()
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has ended by itself."""
-        return self.process.poll() is not None
+    def _supervise(self) -> None:
+        while not self._stopped.wait(0.05):
+            with self._lock:
+                if self.process.poll() is None:
+                    self._note()
+                else:
+                    self.deaths += 1
+                    self._start_again()
+
+    def _note(self) -> None:
+        self._alive.update([self.process.pid, *self.children()])
+
+    def _start_again(self) -> None:
+        self.struck |= self._alive
+        self._alive = set()
+        self.kill()
+        super().__enter__()
 
 
 @contextmanager
