@@ -65,6 +65,7 @@ class Monkey:
 
     def __init__(self, target: Target, book: Book, chance: random.Random) -> None:
         self._struck: set[int] = set()
+        self._serving: set[int] = set()
         self._target = target
         self._book = book
         self._chance = chance
@@ -98,10 +99,21 @@ class Monkey:
                 with self._book.outage():
                     target.store.strike()
 
+    def tend(self) -> None:
+        """Start the server again if it has ended by itself: uvicorn does, if a worker is told to end as it starts."""
+        server = self._target.server
+        if server.has_ended:
+            self._book.count("servers that ended by themselves")
+            self._struck |= self._serving
+            server.kill_all()
+            server.start()
+        self._serving.update(server.workers())
+
     def _strike_one_of(self, processes: Callable[[], Sequence[int]], how: signal.Signals) -> None:
         until(lambda: self._has_struck_one(processes(), how), "a process that can be killed")
 
     def _has_struck_one(self, processes: Sequence[int], how: signal.Signals) -> bool:
+        self.tend()
         if not processes:
             return False
         victim = self._chance.choice(processes)

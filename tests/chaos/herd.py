@@ -42,6 +42,11 @@ class Herd(Server):
         """Return the master's children that serve, or will in a moment."""
         return children_of(self._process.pid) if self._process else []
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the master has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
 
 def children_of(process: int) -> list[int]:
     """Return the children of a master that do its work, or will in a moment."""

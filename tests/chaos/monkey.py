@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -25,11 +26,12 @@ from tests.chaos.judge import Judge
 from tests.chaos.stores import STORES
 from tests.chaos.target import EXECUTORS, target
 from tests.chaos.watch import Watch
-from tests.servers.harness import until
+from tests.servers.harness import ServerFailed, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.chaos.herd import Herd
     from tests.chaos.stores import Attacked
     from tests.chaos.target import Target
     from tests.servers.harness import Kind
@@ -121,12 +123,13 @@ def _attack(
                 seed = f"{chance.random()} {number}"
                 clients.callback(Client(server.url, book, f"c{number}", seed, pause).stop)
             for number, blow in enumerate(blows, 1):
-                _await_work(book)
+                _await_work(monkey, book, server)
                 monkey.pause(time.sleep)
                 monkey.strike(blow)
+                say(f"{time.time():.2f} {blow}")
                 if number % 10 == 0:
                     say(f"{server.kind}: {number} of {len(blows)} blows, {book.counts['202']} 202s")
-        _settle(target.store, book)
+        _settle(monkey, book, target.store)
     if watch.longest_overrun > LEASE + TAKEOVER:
         book.violation(f"a job ran on for {watch.longest_overrun:.1f} s past its lease")
     for helper in target.helpers:
@@ -135,16 +138,26 @@ def _attack(
     return watch
 
 
-def _await_work(book: Book) -> None:
+def _await_work(monkey: Monkey, book: Book, server: Herd) -> None:
     """Return when something was accepted since the last blow: to beat what is down proves nothing."""
     before = book.counts["202"]
-    until(lambda: book.counts["202"] > before, "a job to be accepted between two blows")
+
+    def is_accepted() -> bool:
+        monkey.tend()
+        return book.counts["202"] > before
+
+    try:
+        until(is_accepted, "a job to be accepted after a blow")
+    except AssertionError as exc:
+        found = f"{exc}, with the workers {server.workers()}, in {server.folder}"
+        raise ServerFailed(found, server.log) from exc
 
 
-def _settle(store: Attacked, book: Book) -> None:
+def _settle(monkey: Monkey, book: Book, store: Attacked) -> None:
     """Return when all jobs are finished, whether a client knows of them or not."""
     deadline = time.monotonic() + SETTLING
     while (seen := store.look()) is None or seen.unfinished:
+        monkey.tend()
         if time.monotonic() > deadline:
             book.violation(f"after {SETTLING} s of peace not all jobs are finished: {seen}")
             return
@@ -180,10 +193,14 @@ def main() -> int:
     failed = False
     for kind in KINDS:
         setting = Setting(kind, options.store, options.executor)
-        with tempfile.TemporaryDirectory(prefix="deferit-chaos-") as folder:
-            report = run(setting, -(-options.kills // len(KINDS)), seed, Path(folder), _say)
+        folder = Path(tempfile.mkdtemp(prefix="deferit-chaos-"))
+        report = run(setting, -(-options.kills // len(KINDS)), seed, folder, _say)
         _say(str(report))
-        failed |= bool(report.violations)
+        if report.violations:
+            failed = True
+            _say(f"logs and ledger are in {folder}")
+        else:
+            shutil.rmtree(folder)
     _say("FAILED" if failed else "nothing was lost, stuck, or run twice that must not")
     return int(failed)
 

@@ -10,21 +10,26 @@ from tests.chaos.monkey import Setting, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.servers.harness import Kind
-
 pytestmark = [
     pytest.mark.server,
     pytest.mark.skipif(sys.platform != "linux", reason="finds the workers of a server in /proc"),
 ]
 
 KILLS = 12
+UVICORN, GUNICORN = KINDS
+SETTINGS = (
+    Setting(UVICORN),
+    Setting(GUNICORN),
+    Setting(UVICORN, "postgresql", "celery"),
+    Setting(GUNICORN, "redis", "celery"),
+)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_nothing_is_lost_stuck_or_run_twice_while_workers_are_killed(
-    kind: Kind, tmp_path: Path
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_nothing_is_lost_stuck_or_run_twice_while_everything_is_killed(
+    setting: Setting, tmp_path: Path
 ) -> None:
-    report = run(Setting(kind), KILLS, seed=202, folder=tmp_path, say=print)
+    report = run(setting, KILLS, seed=202, folder=tmp_path, say=print)
 
     print(report)  # noqa: T201  its figures, and where to look if it fails
     assert report.violations == []
