@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,10 +15,11 @@ from deferit._core.queries import Load
 from deferit._core.recorder import Recorder
 from deferit._loops import is_canceled
 from deferit.context import RunningJob, current
+from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
     from deferit._core.job import Job
     from deferit._records import Captured
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 REPORT_INTERVAL = 0.25
 """Seconds between two writes of a job's progress."""
+
+REST = 0.25
+"""Seconds after which a store that could not be reached is asked again for a part of a body, or given one."""
+
+PATIENCE = 60.0
+"""Seconds for which this goes on."""
 
 
 class Replayer(ABC):
@@ -181,13 +189,17 @@ class Run(RunningJob, Work):
     def body(self) -> Iterator[bytes]:
         """Yield the captured request's body in pieces."""
         for index in range(self.captured.chunks):
-            yield self._bytes(self._worker.ledger.read(Load(self.id, 0, index)))
+            yield self._bytes(
+                self._patiently(partial(self._worker.ledger.read, Load(self.id, 0, index)))
+            )
         yield self.captured.body
 
     async def abody(self) -> AsyncGenerator[bytes, None]:
         """Same as `body`, but awaits the store."""
         for index in range(self.captured.chunks):
-            yield self._bytes(await self._worker.ledger.aread(Load(self.id, 0, index)))
+            yield self._bytes(
+                await self._apatiently(partial(self._worker.ledger.aread, Load(self.id, 0, index)))
+            )
         yield self.captured.body
 
     def write(self, data: bytes) -> None:
@@ -200,14 +212,45 @@ class Run(RunningJob, Work):
         self.check()
         for index, piece in self.recorder.write(data):
             if not self._holds(piece):
-                self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
+                append = Append(self.id, self.attempt, index, piece)
+                self._patiently(partial(self._worker.ledger.execute, append))
 
     async def awrite(self, data: bytes) -> None:
         """Same as `write`, but awaits the store."""
         self.check()
         for index, piece in self.recorder.write(data):
             if not self._holds(piece):
-                await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+                append = Append(self.id, self.attempt, index, piece)
+                await self._apatiently(partial(self._worker.ledger.aexecute, append))
+
+    def _patiently(self, ask: Callable[[], object]) -> object:
+        """Return what the store answers, as soon as it can be reached: that it cannot is not the handler's failure.
+
+        Raises:
+            JobCanceled: nobody wants it any more.
+            StoreUnavailable: it has not come back for `PATIENCE` seconds.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return ask()
+            except StoreUnavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            self.over.wait(REST)
+            self.check()
+
+    async def _apatiently(self, ask: Callable[[], Awaitable[object]]) -> object:
+        """Same as `_patiently`, but awaits."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            await anyio.sleep(REST)
+            self.check()
 
     def _holds(self, piece: bytes) -> bool:
         """Whether a piece stays in memory, because the job is only tried."""

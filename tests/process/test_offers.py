@@ -32,7 +32,7 @@ class Queue(Dispatcher):
     def dispatch(self, job: Job) -> None:
         self.offered.append(job.id)
 
-    def revoke(self, job: Job) -> bool:  # noqa: ARG002  no test cancels one
+    def revoke(self, job: Job) -> bool:
         return False
 
 
