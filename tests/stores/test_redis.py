@@ -37,6 +37,7 @@ from deferit._core.queries import Changed, Changes, Due, Get, List, Load
 from deferit.exceptions import LeaseLost, OptionError, StoreUnavailable
 from deferit.stores import redis, store_from_url
 from deferit.stores._redis.pieces import PieceWriter
+from deferit.stores._redis.rows import Names
 from deferit.stores.redis import RedisStore
 from deferit.testing import (
     CALLBACK,
@@ -702,6 +703,19 @@ def test_pieces_that_a_lost_process_should_have_dropped_are_swept(
     assert store.read(Load(job.id, 0, 0)) == LONG
     (claimed,) = ask(store, Claim("shop", NOON, LEASE, 1))
     assert claimed.request == LONG
+
+
+def test_a_piece_whose_writer_was_killed_before_its_batch_goes_with_the_lost_attempt(
+    store: RedisStore, server: RedisServer
+) -> None:
+    job = running(store, repeatable=True)
+    pieces = Names(store.url.partition("prefix=")[2]).pieces(job.id)
+    server.ask("HSET", pieces, "1:0", LONG)  # as `PieceWriter` does, before the batch
+
+    ask(store, Sweep(LEASE))
+
+    assert cast("Job", store.read(Get(job.id))).status is Status.ACCEPTED
+    assert server.ask("EXISTS", pieces) == 0
 
 
 def test_nothing_is_left_of_jobs_that_are_gone(store: RedisStore, server: RedisServer) -> None:
