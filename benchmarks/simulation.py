@@ -31,9 +31,9 @@ from deferit._core.policy import Deferral, Mark
 from deferit._core.prefer import NOTHING
 from deferit._core.queries import QUERIES
 from deferit._core.visits import Visit
-from deferit._durations import Durations
-from deferit._forecaster import INTERVAL, Forecaster
-from deferit._ledger import Ledger
+from deferit._process.durations import Durations
+from deferit._process.forecaster import INTERVAL, Forecaster
+from deferit._process.ledger import Ledger
 from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
-    from deferit._worker import Worker
+    from deferit._process.worker import Worker
     from deferit.stores.base import Store
 
 BASE = "http://testserver"

@@ -13,8 +13,8 @@ from deferit._core.commands import Append, Create, Finish, Release, Report
 from deferit._core.job import Status
 from deferit._core.queries import Load
 from deferit._core.recorder import PIECE
+from deferit._process.runs import Run
 from deferit._records import decode_captured
-from deferit._runs import Run
 from deferit.exceptions import LeaseLost
 from deferit.executors.event_loop import EventLoopExecutor
 

@@ -18,8 +18,8 @@ from deferit.exceptions import StoreError
 if TYPE_CHECKING:
     from deferit._core.callback import Callback
     from deferit._core.job import Job
-    from deferit._ledger import Ledger
-    from deferit._poster import Poster
+    from deferit._process.ledger import Ledger
+    from deferit._process.poster import Poster
     from deferit.callbacks import Callbacks
 
 logger = logging.getLogger("deferit")
@@ -65,7 +65,7 @@ class Deliverer:
 
     def start(self) -> None:
         """Start the threads."""
-        from deferit._poster import Poster  # noqa: PLC0415  it needs the extra
+        from deferit._process.poster import Poster  # noqa: PLC0415  it needs the extra
 
         self._poster = Poster(self._callbacks.resolve, private=self._callbacks.private)
         self._ledger.wake_deliverer = self.wake

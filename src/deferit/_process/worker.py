@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from deferit._committer import returned
 from deferit._core.commands import Claimed, Create, Finish, Release, Report
 from deferit._core.effects import ShuttingDown
 from deferit._core.job import Failure, Job
 from deferit._core.outcome import outcome
 from deferit._core.retry import retry_at
-from deferit._durations import Durations
 from deferit._log import log_exception, log_new, log_unreadable
 from deferit._loops import current_loop
+from deferit._process.committer import returned
+from deferit._process.durations import Durations
+from deferit._process.runs import Run
+from deferit._process.slots import Slots
+from deferit._process.trials import End
 from deferit._records import decode_captured
-from deferit._runs import Run
 from deferit._signals import AsyncSignal
-from deferit._slots import Slots
-from deferit._trials import End
 from deferit.exceptions import JobNotFound, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deferit._ledger import Ledger
-    from deferit._runs import Replayer
+    from deferit._process.ledger import Ledger
+    from deferit._process.runs import Replayer
     from deferit.executors.base import Executor
     from deferit.options import Options
 

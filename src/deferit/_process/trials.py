@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deferit._core.commands import Create
     from deferit._core.http import Pairs
     from deferit._core.job import Job
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 MOST_PIECES = 4
 """Full pieces of a response that are held in memory (1 MiB); a longer response has its job stored."""

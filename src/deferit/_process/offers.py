@@ -11,14 +11,14 @@ from deferit._core.commands import Dispatch, Finish
 from deferit._core.job import Failure, Status
 from deferit._core.offers import is_given_up, is_untouched
 from deferit._core.queries import Due
-from deferit._keeper import PAUSE, Duty, Keeper
+from deferit._process.keeper import PAUSE, Duty, Keeper
 from deferit.exceptions import JobNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from deferit._core.job import Job
-    from deferit._ledger import Ledger
+    from deferit._process.ledger import Ledger
     from deferit.executors.base import Dispatcher
 
 logger = logging.getLogger("deferit")

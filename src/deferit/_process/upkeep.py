@@ -13,8 +13,8 @@ from deferit.exceptions import JobNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from deferit._runs import Run
-    from deferit._worker import Worker
+    from deferit._process.runs import Run
+    from deferit._process.worker import Worker
 
 NEWBORN = 60.0
 """Seconds in which a new job may not be in the store yet."""

@@ -10,14 +10,14 @@ from deferit._core.estimate import Estimate, Known, Outlook, calm, estimate
 from deferit._core.job import Job, Status
 from deferit._core.pace import Pace, pace
 from deferit._core.queries import Ahead, History, Position
-from deferit._durations import ALL
+from deferit._process.durations import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deferit._core.effects import Foresee, Recall
-    from deferit._durations import Durations
-    from deferit._ledger import Ledger
+    from deferit._process.durations import Durations
+    from deferit._process.ledger import Ledger
 
 INTERVAL = 1.0
 """Seconds between two looks at the histories of routes that are asked for, and between two writes of what was seen."""

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from deferit._core.job import Job
+    from deferit._process.trials import Trial
+    from deferit._process.worker import Worker
     from deferit._records import Captured
-    from deferit._trials import Trial
-    from deferit._worker import Worker
 
 REPORT_INTERVAL = 0.25
 """Seconds between two writes of a job's progress."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from deferit._core.commands import Append, Create
 from deferit._log import log_exception, log_new
+from deferit._process.runs import Run
+from deferit._process.trials import Trial
 from deferit._records import decode_captured
-from deferit._runs import Run
 from deferit._signals import AsyncSignal
-from deferit._trials import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deferit._core.effects import Try
     from deferit._core.http import Response
     from deferit._core.job import Job
-    from deferit._worker import Worker
+    from deferit._process.worker import Worker
 
 
 class Trier:

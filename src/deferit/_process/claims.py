@@ -12,8 +12,8 @@ from deferit._log import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deferit._runs import Run
-    from deferit._worker import Worker
+    from deferit._process.runs import Run
+    from deferit._process.worker import Worker
 
 CLAIM_INTERVAL = 1.0
 """Seconds after which waiting jobs are looked for without being told of any: some become due by the clock alone."""

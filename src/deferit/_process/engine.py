@@ -13,24 +13,24 @@ from weakref import WeakSet
 
 import anyio.to_thread
 
-from deferit._claims import Claims
-from deferit._clock import Clock
 from deferit._core.commands import Create
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._core.queries import QUERIES, Changed, Changes
-from deferit._deliverer import Deliverer
-from deferit._forecaster import INTERVAL, Forecaster
-from deferit._keeper import Duty, Keeper
-from deferit._ledger import Ledger
-from deferit._offers import Offers
-from deferit._server import is_stopping
+from deferit._process.claims import Claims
+from deferit._process.clock import Clock
+from deferit._process.deliverer import Deliverer
+from deferit._process.forecaster import INTERVAL, Forecaster
+from deferit._process.keeper import Duty, Keeper
+from deferit._process.ledger import Ledger
+from deferit._process.offers import Offers
+from deferit._process.server import is_stopping
+from deferit._process.slots import Slots
+from deferit._process.trier import Trier
+from deferit._process.upkeep import Upkeep
+from deferit._process.worker import Worker
 from deferit._signals import AsyncSignal
-from deferit._slots import Slots
-from deferit._trier import Trier
-from deferit._upkeep import Upkeep
-from deferit._worker import Worker
 from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Dispatcher
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from deferit._core.commands import Command
     from deferit._core.effects import Effect
-    from deferit._runs import Replayer
+    from deferit._process.runs import Replayer
     from deferit.executors.base import Executor
     from deferit.options import Options
 

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
-from deferit._committer import (
+from deferit._core.commands import CHANGES, Finish, Release, Renew, Report
+from deferit._core.job import Job
+from deferit._core.queries import Get
+from deferit._core.sealed import token_of
+from deferit._log import log, logger
+from deferit._process.committer import (
     AwaitableReply,
     BlockingReply,
     Callback,
@@ -17,11 +22,6 @@ from deferit._committer import (
     returned,
     unexpected,
 )
-from deferit._core.commands import CHANGES, Finish, Release, Renew, Report
-from deferit._core.job import Job
-from deferit._core.queries import Get
-from deferit._core.sealed import token_of
-from deferit._log import log, logger
 from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
