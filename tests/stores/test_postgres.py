@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
+from tests.stores.damaged import DamagedRecords
 from tests.stores.postgres_server import PostgresServer
 from tests.stores.wire import Wire
 
@@ -174,9 +175,17 @@ def changed_ids(store: PostgresStore, since: int) -> set[str]:
     return set(changed.job_ids)
 
 
-class TestPostgresStore(StoreContract):
+class TestPostgresStore(DamagedRecords, StoreContract):
     def make_store(self, folder: Path) -> Store:
-        return opened(fresh_url())
+        self.url = fresh_url()
+        return opened(self.url)
+
+    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+        with connected(self.url) as connection:
+            rows = connection.execute("SELECT record FROM jobs WHERE id = %s", (job_id,)).fetchall()
+            changed = [(change(record), job_id) for (record,) in rows]
+            connection.cursor().executemany("UPDATE jobs SET record = %s WHERE id = %s", changed)
+            connection.commit()
 
 
 class PostgresComparison(StoreComparison):

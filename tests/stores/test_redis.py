@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pytest
 from hypothesis import settings
+from tests.stores.damaged import DamagedRecords
 from tests.stores.redis_server import RedisServer
 
 from deferit._core.commands import (
@@ -37,6 +38,7 @@ from deferit._core.queries import Changed, Changes, Due, Get, List, Load
 from deferit.exceptions import LeaseLost, OptionError, StoreUnavailable
 from deferit.stores import redis, store_from_url
 from deferit.stores._redis.pieces import PieceWriter
+from deferit.stores._redis.rows import Names
 from deferit.stores.redis import RedisStore
 from deferit.testing import (
     CALLBACK,
@@ -138,13 +140,27 @@ def process(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=-1, text=True)
 
 
-class TestRedisStore(StoreContract):
+class TestRedisStore(DamagedRecords, StoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, server: RedisServer) -> None:
         self.server = server
 
     def make_store(self, folder: Path) -> Store:
-        return opened(url_of(self.server))
+        self.url = url_of(self.server)
+        return opened(self.url)
+
+    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+        damage(self.server, self.url, job_id, change)
+
+
+def damage(
+    server: RedisServer, url: str, job_id: str, change: Callable[[bytes], bytes], field: str = "r"
+) -> None:
+    """Change a field of a job's row."""
+    row = Names(url.partition("prefix=")[2]).row(job_id)
+    with server.client() as client:
+        before = cast("bytes", client.hget(row, field))
+        client.hset(row, field, cast("str", change(before)))
 
 
 class RedisComparison(StoreComparison):
@@ -719,3 +735,42 @@ def test_nothing_is_left_of_jobs_that_are_gone(store: RedisStore, server: RedisS
     left = {key.decode().partition("}:")[2] for key in server.ask("KEYS", f"{prefix}*")}
     writers = {key for key in left if key.startswith("writer:")}
     assert left - writers == {"store", "cursor", "changes", "queues:shop"}
+
+
+# --- rows of which more than the record is damaged ---
+
+
+@pytest.mark.parametrize("fields", [("r", "b"), ("r", "t"), ("r", "w"), ("t",), ("w",), ("r", "k")])
+def test_whatever_is_left_of_a_row_the_others_are_claimed(
+    server: RedisServer, fields: tuple[str, ...]
+) -> None:
+    store = opened(url := url_of(server))
+    jobs = [waiting(store, number, identity=Identity(f"key {number}", "")) for number in range(3)]
+    for field in fields:
+        damage(server, url, jobs[0].id, lambda _: b"\xff garbage", field)
+
+    found = ask(store, Claim("shop", NOON + 1, LEASE, 2)) + ask(
+        store, Claim("shop", NOON + 1, LEASE, 2)
+    )
+
+    assert {jobs[1].id, jobs[2].id} <= {claimed.job.id for claimed in found}
+    assert not store.read(Due("shop", NOON + 1))
+    assert [cast("Job", store.read(Get(job.id))).status for job in jobs[1:]] == ["running"] * 2
+    store.close()
+
+
+@pytest.mark.parametrize("make", [waiting, running])
+def test_a_row_that_is_gone_keeps_nobody_waiting(
+    server: RedisServer, make: Callable[..., Job]
+) -> None:
+    store = opened(url := url_of(server))
+    jobs = [make(store, number, repeatable=True) for number in range(3)]
+    with server.client() as client:
+        client.delete(Names(url.partition("prefix=")[2]).row(jobs[0].id))
+
+    ask(store, Sweep(LEASE + 1))
+    found = ask(store, Claim("shop", LEASE + 2, LEASE + 15, 10))
+
+    assert [claimed.job.id for claimed in found] == [jobs[1].id, jobs[2].id]
+    assert is_gone(store, Get(jobs[0].id))
+    store.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tests.stores.damaged import DamagedRecords
 
 from deferit._core.commands import Cancel, Claim, Claimed, Create, Finish, Report, Sweep
 from deferit._core.job import Job, Status
@@ -39,7 +40,7 @@ from deferit.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from deferit.stores.base import Store
 
@@ -95,9 +96,17 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
     store.close()
 
 
-class TestSQLiteStore(StoreContract):
+class TestSQLiteStore(DamagedRecords, StoreContract):
     def make_store(self, folder: Path) -> Store:
+        self.path = folder / "jobs.db"
         return opened(url_of(folder))
+
+    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            (before,) = connection.execute(
+                "SELECT record FROM jobs WHERE id = ?", (job_id,)
+            ).fetchone()
+            connection.execute("UPDATE jobs SET record = ? WHERE id = ?", (change(before), job_id))
 
 
 class SQLiteComparison(StoreComparison):

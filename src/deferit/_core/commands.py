@@ -57,7 +57,7 @@ class Create:
         """
         if other.is_expired(self.job.created_at):
             return False
-        if self.job.identity != other.identity:
+        if self.job.identity is None or not self.job.identity.may_be(other.identity):
             raise KeyReused(other.id)
         return True
 

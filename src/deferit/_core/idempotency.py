@@ -36,6 +36,19 @@ class Identity:
     fingerprint: str
     while_unfinished: bool = False
 
+    def may_be(self, other: Identity | None) -> bool:
+        """Whether a request with this identity is the one that made a job with the other, as far as that is known."""
+        return self == other or (other is not None and other == known_by(self.key))
+
+
+def known_by(key: str) -> Identity:
+    """Return what is left of an identity whose key alone is known."""
+    return Identity(key, "", while_unfinished=key.startswith(_COALESCED))
+
+
+_COALESCED = "~"
+"""What a key that deferit made begins with."""
+
 
 def client_key(request: Request) -> str | None:
     """Return the key that the client sent, or None.
@@ -72,7 +85,8 @@ def identity(
     place = (application, _submitter(request, owner), request.method, request.path)
     if key is not None:
         return Identity(_hash("key", *place, key), fingerprint)
-    return Identity(_hash("coalesce", *place, fingerprint), fingerprint, while_unfinished=True)
+    key = _COALESCED + _hash("coalesce", *place, fingerprint)
+    return Identity(key, fingerprint, while_unfinished=True)
 
 
 def _submitter(request: Request, owner: str | None) -> str:

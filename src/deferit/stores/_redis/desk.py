@@ -80,6 +80,14 @@ class Desk:
         if key in self._spans:
             self._spans[key].set(job_id, before, after)
 
+    def unlist(self, key: str, entry: tuple[float, str]) -> None:
+        """Remove an entry of a sorted set that leads to none of its jobs."""
+        score, job_id = entry
+        if job_id not in self.moves[key]:
+            self._more[key] -= 1
+        self.moves[key][job_id] = None
+        self._span(key).set(job_id, score, None)
+
     def request(self, job_id: str) -> bytes:
         """Return the captured request of a job."""
         known = self._requests.get(job_id)
