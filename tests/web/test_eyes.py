@@ -90,7 +90,7 @@ def in_every_state(application: str) -> dict[str, Job]:
 @pytest.fixture(params=FRAMEWORKS)
 def guarded(request: pytest.FixtureRequest) -> Iterator[Site]:
     """A site whose jobs belong to whoever X-Visitor names."""
-    with site(request.param, store="memory://", owner=visitor, lease=86_400) as built:
+    with site(request.param, owner=visitor, lease=86_400) as built:
         yield built
 
 
@@ -229,7 +229,7 @@ def test_a_hook_that_returns_nonsense_is_a_failed_hook(framework: Framework) -> 
     returned: list[Any] = [200, True, "no", (401,), ("no", 401), [], 10**10]
     for nonsense in returned:
         hooks = {"POST /configured": {"accept": partial(_answer, nonsense)}}
-        with site(framework, store="memory://", routes=hooks) as built:
+        with site(framework, routes=hooks) as built:
             answer = built.post("/configured")
 
             assert (answer.status, answer.document["code"]) == (500, "hook-failed"), nonsense
@@ -369,7 +369,7 @@ def raw(framework: Framework, name: str, value: str) -> Any:
 def test_a_field_that_would_be_two_fails_its_job_and_is_never_replayed(
     framework: Framework, caplog: pytest.LogCaptureFixture, name: str, value: str
 ) -> None:
-    with site(framework, store="memory://", routes=["POST /raw"]) as built:
+    with site(framework, routes=["POST /raw"]) as built:
         replace_inside(built, raw(framework, name, value))
         monitor = built.defer("/raw")
         ended, result = built.end_of(monitor), built.get(monitor + "/result")
