@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LONGEST_LIST = 20
@@ -58,6 +61,8 @@ class Submission:
     body: bytes
     job_ids: set[str] = field(default_factory=set)
     answers: list[Seen] = field(default_factory=list)
+    is_refused: bool = False
+    """Whether it was said that there is no job, as the store cannot be reached."""
 
     @property
     def kind(self) -> str:
@@ -73,6 +78,8 @@ class Book:
         self.finished: dict[str, str] = {}
         """The ETag with which a job was first seen finished, by its id."""
         self._violations: Counter[str] = Counter()
+        self._is_out = False
+        self._last_outage = float("-inf")
         self._lock = threading.Lock()
 
     def count(self, what: str) -> None:
@@ -86,6 +93,20 @@ class Book:
     def violation(self, text: str) -> None:
         with self._lock:
             self._violations[text] += 1
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Take down that the store has no server meanwhile."""
+        self._is_out = True
+        try:
+            yield
+        finally:
+            self._last_outage = time.monotonic()
+            self._is_out = False
+
+    def was_out(self, since: float = float("inf")) -> bool:
+        """Whether the store has no server now, or had none at some moment since then."""
+        return self._is_out or self._last_outage >= since
 
     def saw_finished(self, job_id: str, etag: str) -> None:
         """Take down the end of a job, which never changes again."""

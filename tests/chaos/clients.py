@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.chaos.book import Book
 
 REFUSED = 503
+OUT_OF_REACH = "store-unavailable"
 LARGE_BODY = 1_200_000
 """Bytes: it is spooled to a file, and lies in the store in several pieces."""
 MOST_TRIES = 40
@@ -124,6 +126,7 @@ class Client:
         """Send it; return whether there was an answer that speaks of the job."""
         headers = {"Idempotency-Key": submission.key} if submission.key else {}
         target = f"/{submission.path}/{submission.name}?{submission.query}"
+        sent_at = time.monotonic()
         try:
             answer = self._http.request(
                 submission.method, target, content=submission.body, headers=headers
@@ -131,12 +134,19 @@ class Client:
         except httpx.TransportError:
             self._book.count("submissions without an answer")
             return False
-        return self._take(submission, answer)
-
-    def _take(self, submission: Submission, answer: httpx.Response) -> bool:
         if answer.status_code == REFUSED:
-            self._book.count(f"submissions refused ({answer.json()['code']})")
+            self._take_refusal(submission, answer.json()["code"], sent_at)
             return False
+        self._take(submission, answer)
+        return True
+
+    def _take_refusal(self, submission: Submission, code: str, sent_at: float) -> None:
+        self._book.count(f"submissions refused ({code})")
+        submission.is_refused = code == OUT_OF_REACH
+        if code == OUT_OF_REACH and not self._book.was_out(sent_at):
+            self._book.violation(f"{submission.name} was refused though the store could be reached")
+
+    def _take(self, submission: Submission, answer: httpx.Response) -> None:
         job_id = _job_id(answer)
         if job_id:
             submission.job_ids.add(job_id)
@@ -146,7 +156,6 @@ class Client:
         else:
             self._book.count("final answers to submissions")
             submission.answers.append(Seen(answer.status_code, sha256(answer.content).hexdigest()))
-        return True
 
     # --- following -----------------------------------------------------------------------------------------------
 
@@ -156,10 +165,14 @@ class Client:
             return
         job_id = self._random.choice(jobs[-20:] if self._random.random() < 0.5 else jobs)
         headers = {"Prefer": "wait=0.5"} if self._random.random() < 0.1 else {}
+        sent_at = time.monotonic()
         try:
             answer = self._http.get(f"/jobs/{job_id}", headers=headers)
         except httpx.TransportError:
             self._book.count("polls without an answer")
+            return
+        if answer.status_code == REFUSED and self._book.was_out(sent_at):
+            self._book.count("polls refused while the store had no server")
             return
         self._book.count("polls")
         self._note(job_id, answer)
@@ -171,7 +184,9 @@ class Client:
                 self._pending.remove(job_id)
                 self._finished.append(job_id)
         elif answer.status_code != 202:
-            self._book.violation(f"a poll of {job_id} was answered {answer.status_code}")
+            self._book.violation(
+                f"a poll of {job_id} was answered {answer.status_code}: {answer.text}"
+            )
 
 
 def _job_id(answer: httpx.Response) -> str | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +10,14 @@ from tests.chaos.book import Deed, read_ledger
 
 from deferit._core.job import FINISHED, MAX_LOSSES, Job
 from deferit._core.rules import keeps
-from deferit._records import decode_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     import httpx
     from tests.chaos.book import Book, Submission
+    from tests.chaos.stores import Piece
+    from tests.chaos.target import Target
 
 ENDS = {
     ("succeeded", None),
@@ -133,16 +131,18 @@ class Judge:
 
     # --- in the store --------------------------------------------------------------------------------------------
 
-    def inspect(self, store: Path) -> None:
-        """Look into the file, which no server has open any more."""
-        with closing(sqlite3.connect(store)) as connection:
-            (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
-            jobs = {job.id: job for job in _jobs(connection)}
-            self._check_left_overs(connection, jobs)
-        if verdict != "ok":
-            self._object(f"integrity check: {verdict}")
+    def inspect(self, target: Target) -> None:
+        """Look into the store, which no server has open any more."""
+        store = target.store
+        jobs = store.jobs(target.application)
         self.figures["jobs in the store"] = len(jobs)
+        for fault in store.faults(jobs):
+            self._object(fault)
         self._check_jobs(jobs)
+        self._check_known(jobs, set() if target.helpers else self._tried())
+        self._check_left_overs(jobs, store.requests(), store.pieces())
+        if store.refuses_for_certain:
+            self._check_refusals()
 
     def _check_jobs(self, jobs: dict[str, Job]) -> None:
         for job in jobs.values():
@@ -150,33 +150,40 @@ class Judge:
                 self._object(f"{job.id} is not finished: {job}")
             if job.repeatable and job.result is None and not _was_given_up(job):
                 self._object(f"repeatable {job.id} has not come to its end: {job}")
-        tried = {item.name for item in self._book.submissions if item.path == "auto"}
+
+    def _check_known(self, jobs: dict[str, Job], tried: set[str]) -> None:
+        """Every job whose handler ran is in the store, but those that were only tried."""
         for name, deeds in self._deeds.items():
             missing = {deed.job_id for deed in deeds} - set(jobs)
             if missing and name not in tried:
                 self._object(f"{name} ran as {missing}, which the store does not know")
 
-    def _check_left_overs(self, connection: sqlite3.Connection, jobs: dict[str, Job]) -> None:
+    def _tried(self) -> set[str]:
+        return {item.name for item in self._book.submissions if item.path == "auto"}
+
+    def _check_left_overs(
+        self, jobs: dict[str, Job], requests: set[str], pieces: list[Piece]
+    ) -> None:
         """Nothing is kept of a request that is done with, nor of an attempt that has no result."""
-        (requests,) = connection.execute(_REQUESTS_OF_FINISHED).fetchone()
         if requests:
-            self._object(f"{requests} finished jobs have their request in the store")
+            self._object(f"{len(requests)} finished jobs have their request in the store")
         orphans = set()
-        for job_id, attempt, position in connection.execute(_PIECES):
-            if job_id not in jobs:
-                orphans.add(job_id)  # its submission was cut off; `Sweep` drops it in an hour
-            elif not keeps(jobs[job_id], attempt, position) and not _is_last(
-                jobs[job_id], attempt, position
-            ):
-                self._object(f"{job_id} left piece {position} of attempt {attempt} behind")
+        for piece in pieces:
+            job = jobs.get(piece.job_id)
+            if job is None:
+                orphans.add(piece.job_id)  # its submission was cut off; `Sweep` drops it in an hour
+            elif not keeps(job, piece.attempt, piece.position) and not _is_last(job, piece):
+                self._object(f"{piece} was left behind")
         self.figures["bodies of submissions cut off"] = len(orphans)
+
+    def _check_refusals(self) -> None:
+        """What was refused, and not sent again, is not there."""
+        for submission in self._book.submissions:
+            if submission.is_refused and submission.key is None and self._deeds[submission.name]:
+                self._object(f"{submission.name} was refused, and has run")
 
     def _object(self, text: str) -> None:
         self._book.violation(text)
-
-
-def _jobs(connection: sqlite3.Connection) -> Iterable[Job]:
-    return [decode_job(record) for (record,) in connection.execute("SELECT record FROM jobs")]
 
 
 def _starts(deeds: list[Deed]) -> int:
@@ -187,14 +194,10 @@ def _was_given_up(job: Job) -> bool:
     return job.error is not None and job.error.code == "interrupted" and job.losses >= MAX_LOSSES
 
 
-def _is_last(job: Job, attempt: int, position: int) -> bool:
+def _is_last(job: Job, piece: Piece) -> bool:
     """Whether a piece is a result's last one, which `Finish` brings."""
     result = job.result
-    return result is not None and attempt == job.attempt and position == result.chunks - 1
-
-
-_REQUESTS_OF_FINISHED = """
-    SELECT count(*) FROM jobs
-    WHERE status IN ('succeeded', 'failed', 'canceled') AND request IS NOT NULL
-"""
-_PIECES = "SELECT job_id, attempt, position FROM pieces"
+    return result is not None and (piece.attempt, piece.position) == (
+        job.attempt,
+        result.chunks - 1,
+    )

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.herd import KINDS
-from tests.chaos.monkey import run
+from tests.chaos.monkey import Setting, run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.servers.harness import Kind
 
 pytestmark = [
     pytest.mark.server,
@@ -18,13 +16,20 @@ pytestmark = [
 ]
 
 KILLS = 12
+UVICORN, GUNICORN = KINDS
+SETTINGS = (
+    Setting(UVICORN),
+    Setting(GUNICORN),
+    Setting(UVICORN, "postgresql", "celery"),
+    Setting(GUNICORN, "redis", "celery"),
+)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_nothing_is_lost_stuck_or_run_twice_while_workers_are_killed(
-    kind: Kind, tmp_path: Path
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_nothing_is_lost_stuck_or_run_twice_while_everything_is_killed(
+    setting: Setting, tmp_path: Path
 ) -> None:
-    report = run(kind, KILLS, seed=202, folder=tmp_path, say=print)
+    report = run(setting, KILLS, seed=202, folder=tmp_path, say=print)
 
     print(report)  # noqa: T201  its figures, and where to look if it fails
     assert report.violations == []

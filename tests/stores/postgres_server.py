@@ -94,6 +94,19 @@ class PostgresServer:
             self._process.send_signal(how)
             self._end()
 
+    def kill(self) -> None:
+        """End it and the processes of all its sessions, as a crash of its machine would, if its disk goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)  # so that there are no more of them
+        processes = [*_children(self._process.pid), self._process.pid]
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+        self._end()
+        while any(
+            map(_lives, processes)
+        ):  # the next one asks whether they have memory of the last one
+            time.sleep(0.01)
+
     def remove(self) -> None:
         """Stop it, and remove all that it had."""
         self.stop(signal.SIGQUIT)
@@ -126,6 +139,21 @@ def required_programs() -> Path:
 def _version(folder: Path) -> str:
     said = subprocess.run([folder / "postgres", "--version"], capture_output=True, check=True)
     return said.stdout.split()[-1].decode().partition(".")[0]
+
+
+def _children(process: int) -> list[int]:
+    return [
+        int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    ]
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process; one that is dead may lie about for a while before its new parent sees to it."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def is_root() -> bool:

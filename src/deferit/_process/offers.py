@@ -42,6 +42,7 @@ class Offers:
         self._application = application
         self._outbox: deque[Job] = deque()
         self._waiting: dict[str, Job] = {}
+        self._overdue_at: dict[str, float] = {}
         self._running: dict[str, Job] = {}
         self._changed: deque[str] = deque()
         self._is_draining = False
@@ -95,13 +96,21 @@ class Offers:
         if self._outbox:
             return self._dispatch_all()
         room = self._dispatcher.capacity(len(self._waiting))
+        if room <= 0:
+            self._outbox.extend(self._overdue())
+            return bool(self._outbox) and self._dispatch_all()
         limit = min(room, 1 if self._is_down else LARGEST_OFFER)
         now = self._ledger.now()
-        if limit <= 0 or not self._ledger.read(Due(self._application, now)):
+        if not self._ledger.read(Due(self._application, now)):
             return False
         offer = Dispatch(self._application, now, now + self._dispatcher.again_after, limit)
         self._outbox.extend(cast("tuple[Job, ...]", self._ledger.execute(offer)))
         return bool(self._outbox) and self._dispatch_all()
+
+    def _overdue(self) -> list[Job]:
+        """Return the jobs that nobody has claimed in time: they take up the room, though all offers may be lost."""
+        now = time.monotonic()
+        return [job for job in self._waiting.values() if self._overdue_at[job.id] <= now]
 
     def _dispatch_all(self) -> bool:
         while self._outbox and not self._is_draining:
@@ -113,6 +122,7 @@ class Offers:
                 return False
             self._outbox.popleft()
             self._waiting[job.id] = job
+            self._overdue_at[job.id] = time.monotonic() + self._dispatcher.again_after
             self._running.pop(job.id, None)
         if self._is_down:
             self._is_down = False
@@ -158,6 +168,7 @@ class Offers:
 
     def _forget(self, job_id: str) -> None:
         self._waiting.pop(job_id, None)
+        self._overdue_at.pop(job_id, None)
         self._running.pop(job_id, None)
 
     # --- told by the dispatcher --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from tests.chaos.apps.common import AUTO_WAIT, PARTS, Deed
+from tests.chaos.apps.elsewhere import elsewhere
 
 from deferit import ASGIMiddleware, deferred, progress
 
@@ -81,4 +82,5 @@ app = Starlette(
         Route("/fail/{name}", fail, methods=["POST"]),
     ],
 )
-app.add_middleware(ASGIMiddleware)
+celery_app, options = elsewhere("tests.chaos.apps.asgi_app:app")
+app.add_middleware(ASGIMiddleware, **options)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from tests.chaos.apps.common import AUTO_WAIT, PARTS, Deed
+from tests.chaos.apps.elsewhere import elsewhere
 
 from deferit import WSGIMiddleware, deferred, progress
 
@@ -82,4 +83,5 @@ def _seconds() -> float:
     return float(request.args.get("seconds", "0"))
 
 
-app.wsgi_app = WSGIMiddleware(app.wsgi_app)  # type: ignore[method-assign]
+celery_app, options = elsewhere("tests.chaos.apps.wsgi_app:app")
+app.wsgi_app = WSGIMiddleware(app.wsgi_app, **options)  # type: ignore[method-assign]

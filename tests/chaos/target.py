@@ -1,0 +1,128 @@
+"""All that is attacked together: a web server, what runs its jobs beside it, the broker between them, the store."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from tests.chaos.herd import children_of, herd, module_of, settings
+from tests.executors.broker import Broker
+from tests.servers.programs import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.chaos.herd import Herd
+    from tests.chaos.stores import Attacked
+    from tests.servers.harness import Kind
+
+EXECUTORS = ("in-process", "work", "celery")
+HELPERS = 2
+"""Workers beside the web server, as on two machines."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What there is to strike."""
+
+    server: Herd
+    store: Attacked
+    helpers: Sequence[Helper]
+    broker: Broker | None
+
+    @property
+    def application(self) -> str:
+        """The name under which the store has its jobs."""
+        return f"{self.server.kind.interface}:default"
+
+    @property
+    def runs_in_web(self) -> bool:
+        """Whether handlers run in the processes that answer requests."""
+        return not self.helpers
+
+
+class Helper(Program):
+    """A worker beside the web server, maybe with children; whenever it has ended it is started again, as by systemd.
+
+    Celery's ends by itself now and then as its broker is killed (kombu looks for a connection that it has let go of).
+    """
+
+    struck: set[int]
+    """Processes in which handlers may have been broken off."""
+
+    def __enter__(self) -> Self:
+        self.struck, self.deaths = set(), 0
+        self._alive: set[int] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
+        super().__enter__()
+        self._supervisor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._supervisor.join()
+        self.kill()
+
+    def children(self) -> list[int]:
+        return children_of(self.process.pid)
+
+    def strike(self) -> None:
+        """Kill all its processes and start it again."""
+        with self._lock:
+            self._note()
+            self._start_again()
+
+    def _supervise(self) -> None:
+        while not self._stopped.wait(0.05):
+            with self._lock:
+                if self.process.poll() is None:
+                    self._note()
+                else:
+                    self.deaths += 1
+                    self._start_again()
+
+    def _note(self) -> None:
+        self._alive.update([self.process.pid, *self.children()])
+
+    def _start_again(self) -> None:
+        self.struck |= self._alive
+        self._alive = set()
+        self.kill()
+        super().__enter__()
+
+
+@contextmanager
+def target(kind: Kind, executor: str, store: Attacked, folder: Path) -> Iterator[Target]:
+    """Run a server of this kind, and what its executor needs."""
+    given = {"DEFERIT_STORE": store.url}
+    with ExitStack() as stack:
+        broker = stack.enter_context(Broker()) if executor == "celery" else None
+        if broker:
+            given["DEFERIT_CHAOS_BROKER"] = broker.url
+        if executor == "work":
+            given["DEFERIT_EXECUTOR"] = "worker"
+        helpers = [
+            stack.enter_context(
+                Helper(command, folder, settings(folder) | given, f"beside-{number}")
+            )
+            for number, command in enumerate(_commands(kind, executor))
+        ]
+        server = stack.enter_context(herd(kind, folder, **given))
+        yield Target(server, store, helpers, broker)
+
+
+def _commands(kind: Kind, executor: str) -> list[list[str]]:
+    """Return what runs beside the web server."""
+    python, module = [sys.executable, "-m"], module_of(kind)
+    if executor == "work":
+        return [[*python, "deferit", "work", f"{module}:app"]] * HELPERS
+    if executor == "celery":
+        quiet = ["--concurrency=4", "--without-gossip", "--without-mingle", "-l", "INFO"]
+        return [[*python, "celery", "-A", f"{module}:celery_app", "worker", *quiet]] * HELPERS
+    return []
