@@ -18,7 +18,6 @@ import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
-from tests.stores.damaged import DamagedRecords
 from tests.stores.postgres_server import PostgresServer
 from tests.stores.wire import Wire
 
@@ -47,6 +46,7 @@ from deferit.testing import (
     NOON,
     REQUEST,
     SAME,
+    DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,

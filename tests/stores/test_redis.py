@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pytest
 from hypothesis import settings
-from tests.stores.damaged import DamagedRecords
 from tests.stores.redis_server import RedisServer
 
 from deferit._core.commands import (
@@ -46,6 +45,7 @@ from deferit.testing import (
     LONG,
     NOON,
     REQUEST,
+    DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from tests.stores.damaged import DamagedRecords
 
 from deferit._core.commands import Cancel, Claim, Claimed, Create, Finish, Report, Sweep
 from deferit._core.job import Job, Status
@@ -28,6 +27,7 @@ from deferit.testing import (
     LONG,
     NOON,
     REQUEST,
+    DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,

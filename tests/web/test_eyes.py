@@ -225,6 +225,28 @@ def test_what_breaks_inside_shows_no_header_either(
     assert MARKER not in said(caplog)
 
 
+@pytest.mark.parametrize("hook", ["owner", "operator", "accept"])
+def test_a_hook_that_raises_is_a_failed_hook(
+    framework: Framework, hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(_request: deferit.Request) -> Any:
+        raise LookupError("the directory is down")
+
+    options: dict[str, Any] = {hook: raising}
+    if hook == "accept":
+        options = {"routes": {"POST /configured": options}}
+    method, path = {"operator": ("GET", "/jobs")}.get(hook, ("POST", "/configured"))
+    options.setdefault("routes", ["POST /configured"])
+    with site(framework, store="memory://", **options) as built:
+        answer = built.ask(method, path)
+
+        assert (answer.status, answer.document["code"]) == (500, "hook-failed")
+        assert b"directory" not in answer.body
+        assert not built.jobs_since(0)
+    assert hook in caplog.text
+    assert "LookupError: the directory is down" in caplog.text
+
+
 def test_a_hook_that_returns_nonsense_is_a_failed_hook(framework: Framework) -> None:
     returned: list[Any] = [200, True, "no", (401,), ("no", 401), [], 10**10]
     for nonsense in returned:

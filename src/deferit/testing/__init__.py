@@ -10,6 +10,8 @@
 
     TestMyComparison = MyComparison.TestCase
 
+A store whose records are bytes inherits from `DamagedRecords` too, and says how one is damaged.
+
 All instants are in the commands, so nothing here waits for a clock.
 """
 
@@ -23,7 +25,17 @@ except ModuleNotFoundError as exc:
     raise ModuleNotFoundError(f"deferit.testing needs {exc.name}: pip install {exc.name}") from exc
 
 PARTS = (
-    *("admission", "batches", "bodies", "callbacks", "changes", "claims", "queries", "sweeps"),
+    *(
+        "admission",
+        "batches",
+        "bodies",
+        "callbacks",
+        "changes",
+        "claims",
+        "damage",
+        "queries",
+        "sweeps",
+    ),
     *("comparison", "samples"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))
@@ -35,6 +47,7 @@ from deferit.testing.callbacks import Callbacks
 from deferit.testing.changes import JobChanges
 from deferit.testing.claims import Claims
 from deferit.testing.comparison import StoreComparison
+from deferit.testing.damage import DamagedRecords
 from deferit.testing.queries import Queries
 from deferit.testing.samples import (
     CALLBACK,
@@ -63,6 +76,7 @@ __all__ = [
     "REQUEST",
     "SAME",
     "TTL",
+    "DamagedRecords",
     "StoreComparison",
     "StoreContract",
     "a_job",

@@ -1,17 +1,16 @@
-"""What becomes of a job whose record is damaged, and of those beside it: for every store that keeps bytes."""
+"""What becomes of a job whose record is damaged, and of those beside it."""
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from random import Random
-from typing import TYPE_CHECKING, cast
+from os import urandom
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from deferit._core.commands import (
     Cancel,
-    Claim,
     ClaimCallbacks,
     Create,
     Dispatch,
@@ -24,22 +23,26 @@ from deferit._core.commands import (
     Sweep,
 )
 from deferit._core.idempotency import Identity
+from deferit._core.ids import RANDOM_BYTES, make_id, prefix_at
 from deferit._core.job import TOMBSTONE, Status
 from deferit._core.queries import Ahead, Due, Get, List, Load, Position
 from deferit._core.remains import DAMAGED, DAY
 from deferit.exceptions import KeyReused, LeaseLost
-from deferit.testing import (
+from deferit.testing.samples import (
     CALLBACK,
     LEASE,
     LONG,
     NOON,
     REQUEST,
     SAME,
+    StoreTests,
     a_job,
     ask,
+    claim,
     finished,
     is_gone,
     running,
+    stored,
     waiting,
 )
 
@@ -52,60 +55,48 @@ if TYPE_CHECKING:
 COALESCED = Identity("~a key", "a fingerprint", while_unfinished=True)
 
 
-def garbage(_record: bytes) -> bytes:
-    return b"\xc1 this is no record"
+Change: TypeAlias = "Callable[[bytes], bytes]"
+
+WAYS: dict[str, Change] = {
+    "garbage": lambda _: b"\xc1 this is no record",
+    "nothing": lambda _: b"",
+    "half": lambda record: record[: len(record) // 2],
+    "another kind": lambda _: b"\x93\x01\x02\x03",
+}
+garbage = WAYS["garbage"]
 
 
-def nothing(_record: bytes) -> bytes:
-    return b""
-
-
-def half(record: bytes) -> bytes:
-    return record[: len(record) // 2]
-
-
-def another_kind(_record: bytes) -> bytes:
-    return b"\x93\x01\x02\x03"
-
-
-def one_bit(number: int) -> Callable[[bytes], bytes]:
-    """Return what flips one bit, another one for each number."""
+def one_bit(number: int) -> Change:
+    """Return what flips one bit of a record, another one for each number."""
 
     def flipped(record: bytes) -> bytes:
-        random = Random(number)
-        at, bit = random.randrange(len(record)), random.randrange(8)
-        return record[:at] + bytes([record[at] ^ 1 << bit]) + record[at + 1 :]
+        at = 37 * number % len(record)
+        return record[:at] + bytes([record[at] ^ 1 << number % 8]) + record[at + 1 :]
 
     return flipped
 
 
-WAYS = [garbage, nothing, half, another_kind]
-
-
 def claimed(store: Store, limit: int = 10) -> list[Job]:
-    return [item.job for item in ask(store, Claim("shop", NOON + 1, LEASE, limit))]
-
-
-def known(store: Store, job_id: str) -> Job:
-    return cast("Job", store.read(Get(job_id)))
+    """Return the jobs of the shop whose turn it is, as they were claimed."""
+    return [item.job for item in claim(store, NOON + 1, limit)]
 
 
 def listed(store: Store, query: List) -> tuple[Job, ...]:
-    return cast("tuple[Job, ...]", store.read(query))
+    """Return a list of jobs."""
+    jobs: Any = store.read(query)
+    return tuple(jobs)
 
 
-class DamagedRecords:
+class DamagedRecords(StoreTests):
     """Tests a store whose records are bytes; inherit from it beside `StoreContract`."""
 
     @abstractmethod
-    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+    def damage(self, store: Store, job_id: str, change: Change) -> None:
         """Change the record of a job, behind the store's back."""
 
-    @pytest.mark.parametrize("change", WAYS)
+    @pytest.mark.parametrize("change", WAYS.values(), ids=WAYS)
     @pytest.mark.parametrize("limit", [1, 10])
-    def test_the_others_are_claimed(
-        self, store: Store, change: Callable[[bytes], bytes], limit: int
-    ) -> None:
+    def test_the_others_are_claimed(self, store: Store, change: Change, limit: int) -> None:
         jobs = [waiting(store, number) for number in range(5)]
         for job in (jobs[0], jobs[1], jobs[3]):
             self.damage(store, job.id, change)
@@ -114,7 +105,7 @@ class DamagedRecords:
 
         assert {job.id for job in first + second} == {jobs[2].id, jobs[4].id}
         assert not store.read(Due("shop", NOON + 1))
-        assert [known(store, job.id).status for job in (jobs[0], jobs[1], jobs[3])] == [
+        assert [stored(store, job.id).status for job in (jobs[0], jobs[1], jobs[3])] == [
             Status.FAILED
         ] * 3
 
@@ -126,7 +117,7 @@ class DamagedRecords:
         found = claimed(store, 300)
 
         assert [job.id for job in found] == [jobs[-1].id]
-        assert all(known(store, job.id).error == DAMAGED for job in jobs[:-1])
+        assert all(stored(store, job.id).error == DAMAGED for job in jobs[:-1])
 
     def test_the_others_of_a_limited_queue_are_claimed(self, store: Store) -> None:
         jobs = [waiting(store, number, queue="reports", slots=1) for number in range(3)]
@@ -153,7 +144,7 @@ class DamagedRecords:
         found = claimed(store)
 
         assert [job.id for job in found] == [jobs[1].id, jobs[2].id]
-        assert known(store, jobs[0].id).status is Status.FAILED
+        assert stored(store, jobs[0].id).status is Status.FAILED
 
     @pytest.mark.parametrize("make", [waiting, running, finished])
     def test_it_reads_as_a_job_of_its_owner_that_has_failed(
@@ -162,7 +153,7 @@ class DamagedRecords:
         before = make(store)
         self.damage(store, before.id, garbage)
 
-        job = known(store, before.id)
+        job = stored(store, before.id)
 
         assert (job.id, job.application, job.owner) == (before.id, "shop", "ada")
         assert (job.status, job.error, job.result) == (Status.FAILED, DAMAGED, None)
@@ -181,11 +172,11 @@ class DamagedRecords:
     def test_it_is_the_same_before_and_after_it_was_set_aside(self, store: Store) -> None:
         job = waiting(store)
         self.damage(store, job.id, garbage)
-        before = known(store, job.id)
+        before = stored(store, job.id)
 
         claimed(store)
 
-        assert known(store, job.id) == before
+        assert stored(store, job.id) == before
         assert store.read(Position(job.id)) == Ahead(0, 0)
 
     def test_it_is_in_lists_with_the_others(self, store: Store) -> None:
@@ -233,8 +224,8 @@ class DamagedRecords:
 
         assert [type(answer) for answer in answers[:3]] == [LeaseLost] * 3
         assert answers[3] == ((jobs[0].id, 1),)
-        assert answers[4] == known(store, jobs[3].id)
-        assert [known(store, job.id).error for job in jobs] == [DAMAGED] * 4
+        assert answers[4] == stored(store, jobs[3].id)
+        assert [stored(store, job.id).error for job in jobs] == [DAMAGED] * 4
 
     def test_it_is_taken_from_a_lost_worker_with_the_others(self, store: Store) -> None:
         jobs = [running(store, number, repeatable=True) for number in range(3)]
@@ -243,7 +234,7 @@ class DamagedRecords:
         swept = ask(store, Sweep(LEASE + 1))
 
         assert {job.id for job in swept.jobs} == {jobs[1].id, jobs[2].id}
-        assert known(store, jobs[0].id).error == DAMAGED
+        assert stored(store, jobs[0].id).error == DAMAGED
         assert ask(store, Sweep(LEASE + 1)).jobs == ()
 
     def test_it_is_swept_with_the_others(self, store: Store) -> None:
@@ -254,7 +245,7 @@ class DamagedRecords:
         ask(store, Sweep(jobs[0].expires_at + 1))
 
         assert is_gone(store, Get(jobs[0].id))
-        assert [known(store, job.id).result for job in jobs[1:]] == [None, None]
+        assert [stored(store, job.id).result for job in jobs[1:]] == [None, None]
 
     def test_what_was_set_aside_is_forgotten_in_its_time(self, store: Store) -> None:
         job = waiting(store)
@@ -272,7 +263,7 @@ class DamagedRecords:
         job = waiting(store)
         self.damage(store, job.id, garbage)
 
-        is_purged = ask(store, Purge(job.id, known(store, job.id).revision))
+        is_purged = ask(store, Purge(job.id, stored(store, job.id).revision))
 
         assert is_purged
         assert is_gone(store, Get(job.id))
@@ -297,7 +288,7 @@ class DamagedRecords:
 
         found = [ask(store, Create(a_job(number, identity=SAME), REQUEST)) for number in (1, 2)]
 
-        assert found == [known(store, job.id)] * 2
+        assert found == [stored(store, job.id)] * 2
         assert found[0].error == DAMAGED
 
     def test_identical_requests_do_not_find_it(self, store: Store) -> None:
@@ -318,19 +309,20 @@ class DamagedRecords:
     def test_it_is_logged_once_without_what_keeps_its_id_secret(
         self, store: Store, caplog: pytest.LogCaptureFixture
     ) -> None:
-        job = waiting(store, id="job_0000000000000" + "s3cr3t" * 4)
+        job = waiting(store, id=make_id(NOON, urandom(RANDOM_BYTES)))
+        made, secret = job.id[: len(prefix_at(NOON))], job.id[len(prefix_at(NOON)) :]
         self.damage(store, job.id, garbage)
         caplog.set_level(logging.WARNING, "deferit")
         caplog.clear()
 
-        known(store, job.id)
-        listed(store, List("shop", "ada", None, 10, None))
+        store.read(Get(job.id))
+        store.read(List("shop", "ada", None, 10, None))
         claimed(store)
-        known(store, job.id)
+        store.read(Get(job.id))
 
         (record,) = caplog.records
         assert record.levelname == "ERROR"
         assert "record in the store is damaged" in record.message
-        assert "job_0000000000000" in record.message
-        assert "s3cr3t" not in record.message
+        assert made in record.message
+        assert secret not in record.message
         assert record.__dict__["job_id"] == job.id
