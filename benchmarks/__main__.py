@@ -1,4 +1,4 @@
-"""Measures deferit, its peers and the bare frameworks: ``python -m benchmarks [--own] [figure ...]``."""
+"""Measures deferit, its peers and the bare frameworks: ``python -m benchmarks [--own] [--publish] [figure ...]``."""
 
 from __future__ import annotations
 
@@ -6,28 +6,50 @@ import argparse
 import sys
 import time
 
+from benchmarks import imports, stages, tables
 from benchmarks.measure import Failed, chosen, measured
+from benchmarks.publish import publish, record
 from benchmarks.record import Effort, Row, Seen, rows
-from benchmarks.stages import FIGURES, OWN, PEERS
+
+FIGURES = (*stages.FIGURES, imports.FIGURE)
 
 
 def main() -> None:
-    """Measure what is asked for, and print it."""
+    """Measure what is asked for, print it, and write it down if that is asked for too."""
     asked = _asked()
     effort = Effort(1, 1) if asked.quick else Effort(asked.rounds, asked.seconds)
-    stages = chosen(OWN if asked.own else (*OWN, PEERS), asked.figures or FIGURES, asked.of)
-    seen: list[Seen] = []
-    failed: list[Failed] = []
     begun = time.monotonic()
-    for stage in stages:
-        for each in measured(stage, effort):
-            (failed if isinstance(each, Failed) else seen).append(each)  # type: ignore[arg-type]
-    for row in rows(seen):
+    seen, failed = _measured(asked, effort)
+    found = rows(seen)
+    for row in found:
         print(line(row))
-    print(f"took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    print(tables.everybody(found), tables.targets(found), sep="\n\n")
     for failure in failed:
         print(f"FAILED {failure.contestant}, {failure.figure}: {failure.reason}", file=sys.stderr)
+    print(f"took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    if asked.publish:
+        record(found, effort)
+        publish()
     sys.exit(bool(failed))
+
+
+def _measured(asked: argparse.Namespace, effort: Effort) -> tuple[list[Seen], list[Failed]]:
+    figures = asked.figures or FIGURES
+    seen: list[Seen] = []
+    failed: list[Failed] = []
+    if imports.FIGURE in figures:
+        seen += [
+            each for each in imports.imports(effort) if asked.of.lower() in each.contestant.lower()
+        ]
+    for stage in chosen(
+        stages.OWN if asked.own else (*stages.OWN, stages.PEERS), figures, asked.of
+    ):
+        for each in measured(stage, effort):
+            if isinstance(each, Failed):
+                failed.append(each)
+            else:
+                seen.append(each)
+    return seen, failed
 
 
 def _asked() -> argparse.Namespace:
@@ -38,6 +60,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load for each sample")
     parser.add_argument("--quick", action="store_true", help="one round of one second each")
+    parser.add_argument("--publish", action="store_true", help="write it into docs and README")
     asked = parser.parse_args()
     unknown = set(asked.figures) - set(FIGURES)
     if unknown:
