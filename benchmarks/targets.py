@@ -19,7 +19,7 @@ WITH_A_MILLION = f"{who.ON_STARLETTE.name}, 1,000,000 jobs"
 
 @dataclass(frozen=True)
 class Target:
-    """A number of a figure that is to be ``least`` or ``most``; ``said`` has it with its unit, and what it compares to."""
+    """A number of a figure that is to be ``least`` or ``most``; ``said`` has it with its unit, and more."""
 
     words: str
     figure: str
