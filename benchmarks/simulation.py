@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec.structs import replace
 from werkzeug.datastructures import Headers
 
 from deferit._core.commands import Claim, Claimed, Create, Finish

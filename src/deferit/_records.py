@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
 
+from deferit._core.discreet import Discreet
 from deferit._core.ids import prefix_at
 from deferit._core.job import Job
 from deferit._core.remains import salvaged
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("deferit")
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(Discreet, frozen=True, gc=False):
     """A captured request as it is kept for its replay.
 
     ``scope`` has the plain entries of the ASGI scope or WSGI environ; ``body`` is the last piece of the request's body,
@@ -30,10 +29,12 @@ class Captured:
     ``is_marked`` says that it reached a marked handler, and was not taken by a configured route before it got there.
     """
 
+    HIDDEN = frozenset({"scope", "url", "body"})
+
     interface: str
-    scope: dict[str, Any] = field(repr=False)
-    url: str = field(repr=False)
-    body: bytes = field(repr=False)
+    scope: dict[str, Any]
+    url: str
+    body: bytes
     chunks: int = 0
     is_marked: bool = False
 

@@ -10,13 +10,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 import psycopg
 import pytest
 from hypothesis import settings
+from msgspec.structs import replace
 from psycopg import sql
 from tests.stores.postgres_server import PostgresServer
 from tests.stores.wire import Wire
@@ -428,7 +428,7 @@ def test_what_has_a_nul_character_is_the_answer_of_its_command_alone(store: Post
 def test_an_interrupted_batch_is_rolled_back(store: PostgresStore) -> None:
     job = running(store)
 
-    class Interrupted(Report):
+    class Interrupted(Report, frozen=True):
         def apply(self, job: Job) -> Job:
             raise KeyboardInterrupt
 
@@ -448,7 +448,7 @@ def test_a_process_that_stands_still_does_not_keep_others_from_its_jobs(
     pid = store._writer.use(lambda connection: connection.info.backend_pid)
     tries = []
 
-    class Standing(Report):
+    class Standing(Report, frozen=True):
         def apply(self, job: Job) -> Job:
             tries.append(job)
             if len(tries) == 1:

@@ -696,7 +696,7 @@ def test_a_damaged_file_makes_it_unavailable_until_it_is_moved_away(
 def test_an_interrupted_batch_is_rolled_back(store: SQLiteStore) -> None:
     job = running(store)
 
-    class Interrupted(Report):
+    class Interrupted(Report, frozen=True):
         def apply(self, _: object) -> object:  # type: ignore[override]
             raise KeyboardInterrupt
 

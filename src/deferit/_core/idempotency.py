@@ -7,9 +7,10 @@ token is taken too, as most clients send one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from deferit._core.http import Request
@@ -24,8 +25,7 @@ class InvalidKey(Exception):
     """The field is there, but it is no key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What makes two requests the same job.
 
     Requests with the same ``key`` share a job, if their ``fingerprint`` is the same too. A key of the client's lives as

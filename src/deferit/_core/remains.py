@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from deferit._core.idempotency import known_by
 from deferit._core.ids import made_at
@@ -20,8 +20,7 @@ DAMAGED = Failure(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
+class Remains(msgspec.Struct, frozen=True, gc=False):
     """What a store keeps of a job beside its record, to find it by."""
 
     id: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from deferit._core.allowed import url_from
 from deferit._core.callback import GONE, is_delivered, next_attempt
@@ -39,8 +40,7 @@ CLOSE_PATIENCE = 5.0
 """Seconds that a process which is to end gives the attempts under way; those it leaves are made again elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, gc=False):
     """Why an attempt has failed, and whether that is the end of it."""
 
     reason: str

@@ -7,11 +7,11 @@ import os
 import secrets
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 import anyio.to_thread
+import msgspec
 
 from deferit._core.commands import Create
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
@@ -50,8 +50,7 @@ TICK = 0.05
 """Seconds between two looks at what other processes did; a look costs microseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hosting:
+class Hosting(msgspec.Struct, frozen=True, gc=False):
     """What a process does that is no web server's: claims so many jobs at once, or with None only those it is told."""
 
     concurrency: int | None

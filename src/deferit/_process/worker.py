@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+from msgspec.structs import replace
 
 from deferit._core.commands import Claimed, Create, Finish, Release, Report
 from deferit._core.effects import ShuttingDown
