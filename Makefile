@@ -10,13 +10,16 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-own bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-own bench-quick bench-estimates demo demo-cluster test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
 	$(BIN)/python examples/demo.py
+
+demo-cluster: $(VENV)/test.stamp  ## two web processes, two Celery workers, PostgreSQL, Redis; kill a worker (a minute)
+	$(BIN)/python examples/celery_cluster/cluster.py
 
 ifdef COVERAGE
 test: coverage
