@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Say which sites a test runs with, unless it does so itself."""
     marks = metafunc.definition.iter_markers("parametrize")
     if "variant" in metafunc.fixturenames and not any(mark.args[0] == "variant" for mark in marks):
-        module = metafunc.module.__name__.rpartition(".")[2]
+        module = metafunc.definition.path.stem
         variants = in_the_matrix(*VARIANTS, *SHARES.get(module, ()))
         metafunc.parametrize("variant", variants, ids="-".join)
 

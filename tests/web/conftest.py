@@ -32,7 +32,7 @@ def framework(request: pytest.FixtureRequest) -> Framework:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Say in which stores the shared site of a module keeps its jobs."""
     if "kept_in" in metafunc.fixturenames:
-        module = metafunc.module.__name__.rpartition(".")[2]
+        module = metafunc.definition.path.stem
         stores = STORES if IS_CHOSEN else (*STORES, *SHARES.get(module, ()))
         metafunc.parametrize("kept_in", stores, scope="module")
 

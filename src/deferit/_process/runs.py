@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,6 +15,7 @@ from deferit._core.queries import Load
 from deferit._core.recorder import Recorder
 from deferit._loops import is_canceled
 from deferit.context import RunningJob, current
+from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Work
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Run(RunningJob, Work):
         self.trial: Trial | None = None
         self.over = Over()
         self.has_begun = False
+        self.is_cut_off = False
         self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
         self._worker = worker
         self._canceled = False
@@ -181,13 +184,17 @@ class Run(RunningJob, Work):
     def body(self) -> Iterator[bytes]:
         """Yield the captured request's body in pieces."""
         for index in range(self.captured.chunks):
-            yield self._bytes(self._worker.ledger.read(Load(self.id, 0, index)))
+            with self._cut_off_by_an_outage():
+                piece = self._worker.ledger.read(Load(self.id, 0, index))
+            yield self._bytes(piece)
         yield self.captured.body
 
     async def abody(self) -> AsyncGenerator[bytes, None]:
         """Same as `body`, but awaits the store."""
         for index in range(self.captured.chunks):
-            yield self._bytes(await self._worker.ledger.aread(Load(self.id, 0, index)))
+            with self._cut_off_by_an_outage():
+                piece = await self._worker.ledger.aread(Load(self.id, 0, index))
+            yield self._bytes(piece)
         yield self.captured.body
 
     def write(self, data: bytes) -> None:
@@ -200,14 +207,25 @@ class Run(RunningJob, Work):
         self.check()
         for index, piece in self.recorder.write(data):
             if not self._holds(piece):
-                self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
+                with self._cut_off_by_an_outage():
+                    self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
 
     async def awrite(self, data: bytes) -> None:
         """Same as `write`, but awaits the store."""
         self.check()
         for index, piece in self.recorder.write(data):
             if not self._holds(piece):
-                await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+                with self._cut_off_by_an_outage():
+                    await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+
+    @contextmanager
+    def _cut_off_by_an_outage(self) -> Iterator[None]:
+        """Take down that the store was away when the replay needed it: whatever the application makes of that."""
+        try:
+            yield
+        except StoreUnavailable:
+            self.is_cut_off = True
+            raise
 
     def _holds(self, piece: bytes) -> bool:
         """Whether a piece stays in memory, because the job is only tried."""

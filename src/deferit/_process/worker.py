@@ -248,7 +248,7 @@ class Worker:
         """Have the store take down how a run has ended."""
         result, error = end.outcome.result, end.outcome.error
         now = self.ledger.now()
-        if isinstance(end.escaped, ShuttingDown):
+        if run.is_cut_off or isinstance(end.escaped, ShuttingDown):
             self.ledger.submit(Release(run.id, run.attempt, now))
             return
         self.durations.add(run.job, now, error)
