@@ -10,13 +10,16 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-quick bench-estimates demo test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-own bench-quick bench-estimates demo demo-cluster test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/test.stamp  ## upload 100,000 orders to the example and watch the job
 	$(BIN)/python examples/demo.py
+
+demo-cluster: $(VENV)/test.stamp  ## two web processes, two Celery workers, PostgreSQL, Redis; kill a worker (a minute)
+	$(BIN)/python examples/celery_cluster/cluster.py
 
 ifdef COVERAGE
 test: coverage
@@ -92,17 +95,26 @@ big-bodies: $(VENV)/test.stamp  ## what bodies and results of 500 MiB cost one p
 FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/fuzz.stamp  ## fuzz the parsers for FUZZ_SECONDS (120), with coverage as the guide
 	PYTHONPATH=. $(BIN)/python tests/hostile/fuzz.py $(FUZZ_SECONDS)
-bench: $(VENV)/test.stamp  ## measure against the bare frameworks (long; needs wrk)
+
+bench: $(VENV)/test.stamp .venv-bench/stamp  ## measure deferit, its peers and the bare frameworks (20 minutes; needs wrk)
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(VENV)/test.stamp  ## the same in a minute, for a first look
-	$(BIN)/python -m benchmarks --rounds 1 --seconds 2
+bench-own: $(VENV)/test.stamp  ## the same without the peers (8 minutes)
+	$(BIN)/python -m benchmarks --own
+
+bench-quick: $(VENV)/test.stamp  ## the same with one round of a second each, for a first look
+	$(BIN)/python -m benchmarks --own --quick
+
+.venv-bench/stamp: benchmarks/requirements.txt | $(BIN)/python
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 bench-estimates: $(VENV)/test.stamp  ## how good estimates are, and what polling by them costs (seconds)
 	$(BIN)/python -m benchmarks.estimates
 
 clean:  ## remove what make and the tools made
-	rm -rf $(VENV) .conformance build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) .venv-bench .conformance benchmarks/.kept build dist htmlcov .coverage .coverage.* \
 	    .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

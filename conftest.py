@@ -9,15 +9,12 @@ import tempfile
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 if TYPE_CHECKING:
     import httpx2
     from sybil import Example
-
-pytest.register_assert_rewrite("deferit.testing")  # its contract is made of assertions too
 
 
 def enter_empty_folder(namespace: dict[str, Any]) -> None:

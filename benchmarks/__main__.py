@@ -1,27 +1,78 @@
-"""Runs benchmarks: ``python -m benchmarks [--quick] [figure ...]``."""
+"""Measures deferit, its peers and the bare frameworks: ``python -m benchmarks [--own] [--publish] [figure ...]``."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 
-from benchmarks.figures import FIGURES, Effort, compared
+from benchmarks import imports, stages, tables
+from benchmarks.measure import Failed, chosen, measured
+from benchmarks.publish import publish, record
+from benchmarks.record import Effort, Row, Seen, rows
+
+FIGURES = (*stages.FIGURES, imports.FIGURE)
 
 
 def main() -> None:
-    """Measure what is asked for, and print it."""
+    """Measure what is asked for, print it, and write it down if that is asked for too."""
+    asked = _asked()
+    effort = Effort(1, 1) if asked.quick else Effort(asked.rounds, asked.seconds)
+    begun = time.monotonic()
+    seen, failed = _measured(asked, effort)
+    found = rows(seen)
+    for row in found:
+        print(line(row))
+    print(tables.everybody(found), tables.targets(found), sep="\n\n")
+    for failure in failed:
+        print(f"FAILED {failure.contestant}, {failure.figure}: {failure.reason}", file=sys.stderr)
+    print(f"took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    if asked.publish:
+        record(found, effort)
+        publish()
+    sys.exit(bool(failed))
+
+
+def _measured(asked: argparse.Namespace, effort: Effort) -> tuple[list[Seen], list[Failed]]:
+    figures = asked.figures or FIGURES
+    seen: list[Seen] = []
+    failed: list[Failed] = []
+    if imports.FIGURE in figures:
+        seen += [
+            each for each in imports.imports(effort) if asked.of.lower() in each.contestant.lower()
+        ]
+    for stage in chosen(
+        stages.OWN if asked.own else (*stages.OWN, stages.PEERS), figures, asked.of
+    ):
+        for each in measured(stage, effort):
+            if isinstance(each, Failed):
+                failed.append(each)
+            else:
+                seen.append(each)
+    return seen, failed
+
+
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("figures", nargs="*", default=list(FIGURES))
+    parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
+    parser.add_argument("--own", action="store_true", help="without the peers")
+    parser.add_argument("--of", default="", metavar="WORDS", help="only contestants so named")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=2, help="of load for each sample")
+    parser.add_argument("--quick", action="store_true", help="one round of one second each")
+    parser.add_argument("--publish", action="store_true", help="write it into docs and README")
     asked = parser.parse_args()
-    for figure in asked.figures:
-        bare, others = FIGURES[figure]
-        for row in compared(figure, bare, others, Effort(asked.rounds, asked.seconds)):
-            print(
-                f"{row.figure:15} {row.contestant:22} {row.rate:9.0f}/s {row.ratio:5.2f}  "
-                f"p50 {row.p50:6.2f} p99 {row.p99:7.2f} ms  cpu {row.cpu:7.1f} us {row.cpu_ratio:5.2f}",
-                flush=True,
-            )
+    unknown = set(asked.figures) - set(FIGURES)
+    if unknown:
+        parser.error(f"no such figures: {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    return asked
+
+
+def line(row: Row) -> str:
+    """Return a line of the table that is printed."""
+    own = "  ".join(f"{name} {value:.5g}" for name, value in row.own.items())
+    ratio = "  ".join(f"{name} {value:.3f}" for name, value in row.ratio.items())
+    return f"{row.figure:16} {row.contestant:34} {own}  | ÷ {row.baseline}: {ratio}"
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec.structs import replace
 from werkzeug.datastructures import Headers
 
 from deferit._core.commands import Claim, Claimed, Create, Finish
@@ -31,9 +32,9 @@ from deferit._core.policy import Deferral, Mark
 from deferit._core.prefer import NOTHING
 from deferit._core.queries import QUERIES
 from deferit._core.visits import Visit
-from deferit._durations import Durations
-from deferit._forecaster import INTERVAL, Forecaster
-from deferit._ledger import Ledger
+from deferit._process.durations import Durations
+from deferit._process.forecaster import INTERVAL, Forecaster
+from deferit._process.ledger import Ledger
 from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.servers.harness import Kind
 
+IS_CHOSEN = "DEFERIT_MATRIX" in os.environ
 STORE, _, EXECUTOR = os.environ.get("DEFERIT_MATRIX", "sqlite/in-process").partition("/")
 if (STORE, EXECUTOR) not in PAIRS:
     known = ", ".join("/".join(pair) for pair in PAIRS)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
+
 CHECKOUT = Path(__file__).parents[1]
 STATEMENTS = re.findall(r"\*\*(C\d+\.\d+)\*\*", (CHECKOUT / "docs/contract.md").read_text("utf-8"))
 ROWS = {
@@ -20,6 +22,18 @@ ROWS = {
         re.MULTILINE,
     )
 }
+TOLD = dict(
+    re.findall(
+        r"\*\*(C\d+\.\d+)\*\*(.*?)(?=\*\*C\d|\Z)",
+        (CHECKOUT / "docs/contract.md").read_text("utf-8"),
+        re.DOTALL,
+    )
+)
+"""What each statement says."""
+
+NO_PROBLEM = {"handler-response"}
+"""Codes of documents alone: there is a response, which is the result."""
+
 NAMED = sorted({test for tests in ROWS.values() for test in tests})
 
 
@@ -53,6 +67,26 @@ def test_statements_are_numbered_in_their_order() -> None:
 def test_every_statement_has_a_test() -> None:
     assert [number for number in STATEMENTS if not ROWS.get(number)] == []
     assert list(ROWS) == STATEMENTS
+
+
+@pytest.mark.parametrize("code", sorted(PROBLEMS.keys() - NO_PROBLEM - {"request-refused"}))
+def test_every_problem_is_told_with_its_status(code: str) -> None:
+    status = PROBLEMS[code][0]
+
+    assert [number for number, told in TOLD.items() if f"`{code}`" in told and str(status) in told]
+
+
+def test_every_problem_is_in_the_guide() -> None:
+    guide = (CHECKOUT / "docs/index.md").read_text("utf-8")
+
+    assert [code for code in PROBLEMS.keys() - NO_PROBLEM if f"`{code}`" not in guide] == []
+
+
+def test_every_reason_of_a_failure_is_told() -> None:
+    reasons = {"handler-response", "job-canceled", *NO_RESULT_STATUS}
+
+    assert reasons == set(re.findall(r"`([a-z-]+)`", TOLD["C3.25"]))
+    assert NO_RESULT_STATUS.keys() <= set(re.findall(r"`([a-z-]+)`", TOLD["C4.10"]))
 
 
 @pytest.mark.parametrize("test", NAMED)

@@ -94,7 +94,7 @@ def modules_for_everybody() -> list[str]:
     """Return the names of all modules but those that exist for somebody else's package."""
     folder = ROOT / "src/deferit"
     for_others = re.compile(
-        r"(_poster|cli|executors\.celery|frameworks|testing|stores\._?(postgres|redis))\b|stores\._postgres_"
+        r"(_process\.poster|cli|executors\.celery|frameworks|testing|stores\._?(postgres|redis))\b|stores\._postgres_"
     )
     names = [
         ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix("__init__")

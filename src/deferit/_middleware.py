@@ -17,8 +17,8 @@ from deferit._core.policy import decide
 from deferit._core.prefer import NOTHING, Prefer, parse
 from deferit._core.problems import problem
 from deferit._core.visits import Visit
-from deferit._engine import Engine, Hosting
 from deferit._host import Hosted, name_of
+from deferit._process.engine import Engine, Hosting
 from deferit._records import Captured, encode, plain
 from deferit._spool import Spool
 from deferit.context import Approach
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from deferit._core.flow import Target
     from deferit._core.http import Pairs, Request, Response
     from deferit._core.policy import Deferral, Mark, Route
-    from deferit._runs import Replayer
+    from deferit._process.runs import Replayer
 
 logger = logging.getLogger("deferit")
 

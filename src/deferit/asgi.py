@@ -11,7 +11,6 @@ from urllib.parse import quote
 import anyio
 import anyio.to_thread
 
-from deferit._committer import returned
 from deferit._core.commands import Append
 from deferit._core.effects import (
     Capture,
@@ -29,7 +28,8 @@ from deferit._host import HOSTING
 from deferit._loops import new_event
 from deferit._middleware import Middleware, Passage, split
 from deferit._misuse import refuse_other_interface, warn_of_lost_marks
-from deferit._runs import Replayer
+from deferit._process.committer import returned
+from deferit._process.runs import Replayer
 from deferit.context import current
 from deferit.exceptions import OptionError, StoreError, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
-    from deferit._runs import Run
+    from deferit._process.runs import Run
     from deferit.executors.base import Executor
 
 OF_THE_PROCESS = ("app", "router")

@@ -29,7 +29,7 @@ from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._core.recorder import PIECE
 from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
 from deferit._misuse import refuse_itself, refuse_other_interface, warn_of_lost_marks
-from deferit._runs import Replayer
+from deferit._process.runs import Replayer
 from deferit.context import current
 from deferit.exceptions import StoreError
 from deferit.executors.threads import ThreadExecutor
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
     from deferit._core.flow import Submission, Target
-    from deferit._runs import Run
+    from deferit._process.runs import Run
     from deferit._spool import Spool
     from deferit.executors.base import Executor
 

@@ -116,7 +116,7 @@ def test_a_job_of_mode_auto_is_posted_if_the_client_got_a_202(
 def test_the_end_of_a_job_is_told_without_waiting_for_the_next_look(
     build: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferit._deliverer.INTERVAL", 3600.0)
+    monkeypatch.setattr("deferit._process.deliverer.INTERVAL", 3600.0)
     site = build(callbacks=calling(receiver))
 
     for count in (1, 2, 3):

@@ -15,7 +15,7 @@ import trustme
 from tests.callbacks.receiver import SECRET, Receiver
 
 from deferit._core.allowed import url_from
-from deferit._poster import NotPublic, Poster
+from deferit._process.poster import NotPublic, Poster
 from deferit.callbacks import addresses_of
 
 if TYPE_CHECKING:

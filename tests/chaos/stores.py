@@ -243,6 +243,10 @@ class AttackedRedis(Attacked):
     def url(self) -> str:
         return self._server.url
 
+    def _client(self) -> Any:
+        """Return a client; its annotations don't know that answers are bytes."""
+        return self._server.client()
+
     def kill(self) -> None:
         self._server.kill()
 
@@ -251,7 +255,7 @@ class AttackedRedis(Attacked):
 
     def look(self) -> Look | None:
         try:
-            with self._server.client() as client:
+            with self._client() as client:
                 waiting = [*client.keys(self._names.of("early") + ":*")]
                 waiting += client.keys(self._names.of("ready") + ":*")
                 counts = [client.zcard(key) for key in (self._names.running, *waiting)]
@@ -263,9 +267,9 @@ class AttackedRedis(Attacked):
     def faults(self, jobs: Mapping[str, Job]) -> Iterator[str]:
         """Yield where what finds jobs is not what their rows say."""
         expected: dict[str, dict[str, float]] = {}
-        with self._server.client() as client:
+        with self._client() as client:
             for key in client.keys(self._names.row("*")):
-                row = row_from(client.hmget(key, FIELDS))
+                row = row_from(key.decode().rpartition(":")[2], client.hmget(key, FIELDS))
                 assert row is not None, f"{key!r} has no row"
                 if row.job != jobs.get(row.job.id):
                     yield f"{row.job.id} is listed as {jobs.get(row.job.id)}; its row says {row.job}"
@@ -287,14 +291,14 @@ class AttackedRedis(Attacked):
         }
 
     def requests(self) -> set[str]:
-        with self._server.client() as client:
+        with self._client() as client:
             keys = [key.decode() for key in client.keys(self._names.row("*"))]
             return {key.rpartition(":")[2] for key in keys if client.hexists(key, REQUEST)}
 
     def pieces(self) -> list[Piece]:
         before, after = self._names.pieces("*").split("*")
         found: list[Piece] = []
-        with self._server.client() as client:
+        with self._client() as client:
             for key in client.keys(self._names.pieces("*")):
                 job_id = key.decode().removeprefix(before).removesuffix(after)
                 fields = [field.decode().split(":") for field in client.hkeys(key)]

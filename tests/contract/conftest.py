@@ -6,13 +6,15 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from tests.contract.support import Backend, Framework, Site, site
+from tests.contract.support import Site, in_the_matrix, site
+from tests.stores.places import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-VARIANTS: tuple[tuple[Framework, Backend, str], ...] = (
+    from tests.contract.support import Variant
+
+VARIANTS: tuple[Variant, ...] = (
     ("starlette", "asyncio", "memory"),
     ("starlette", "trio", "sqlite"),
     ("fastapi", "asyncio", "sqlite"),
@@ -20,22 +22,31 @@ VARIANTS: tuple[tuple[Framework, Backend, str], ...] = (
     ("flask", "asyncio", "sqlite"),
 )
 
+SHARES: dict[str, tuple[Variant, ...]] = {
+    "test_idempotency": (("fastapi", "asyncio", "redis"), ("flask", "asyncio", "postgresql")),
+    "test_events": (("flask", "asyncio", "redis"), ("fastapi", "asyncio", "postgresql")),
+}
+"""Modules that run on more stores even without the matrix, so that one that breaks is seen at once."""
+
 
 class Build(Protocol):
     def __call__(self, **options: Any) -> Site: ...
 
 
-@pytest.fixture(params=VARIANTS, ids="-".join)
-def variant(request: pytest.FixtureRequest) -> tuple[Framework, Backend, str]:
-    found: tuple[Framework, Backend, str] = request.param
-    return found
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say which sites a test runs with, unless it does so itself."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "variant" in metafunc.fixturenames and not any(mark.args[0] == "variant" for mark in marks):
+        module = metafunc.definition.path.stem
+        variants = in_the_matrix(*VARIANTS, *SHARES.get(module, ()))
+        metafunc.parametrize("variant", variants, ids="-".join)
 
 
 @pytest.fixture
-def build(variant: tuple[Framework, Backend, str], tmp_path: Path) -> Iterator[Build]:
+def build(variant: Variant) -> Iterator[Build]:
     """Build a site with options of the test's own."""
     framework, backend, store = variant
-    url = f"sqlite:///{tmp_path / 'jobs.db'}" if store == "sqlite" else "memory://"
+    url = fresh(store)
     with ExitStack() as stack:
 
         def built(**options: Any) -> Site:

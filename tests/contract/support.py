@@ -12,7 +12,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.contract.apps import fastapi_app, flask_app, starlette_app
 from tests.contract.clients import Answer, ASGIExchange, Asked, Exchange, WSGIExchange
 from tests.contract.stage import PATIENCE, Stage
+from tests.matrix import IS_CHOSEN, STORE
 from tests.servers.harness import until
+from tests.stores.places import need, usual
 
 from deferit import ASGIMiddleware, WSGIMiddleware
 from deferit._core.commands import Claim, Renew, Sweep
@@ -28,18 +30,38 @@ if TYPE_CHECKING:
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
-    from deferit._worker import Worker
+    from deferit._process.worker import Worker
     from deferit.stores.base import Store
 
 BASE = "http://testserver"
 
+Framework: TypeAlias = Literal["starlette", "fastapi", "flask"]
+Backend: TypeAlias = Literal["asyncio", "trio"]
+Variant: TypeAlias = tuple[Framework, Backend, str]
+"""Which kind of site: its framework, the event loop of its server, the store."""
+
+
+def in_the_matrix(*variants: Variant) -> list[Variant]:
+    """Return the variants; with the matrix, those that differ on the store that it names."""
+    if not IS_CHOSEN:
+        return list(variants)
+    return list(dict.fromkeys((framework, backend, STORE) for framework, backend, _ in variants))
+
+
 few = pytest.mark.parametrize(
-    "variant", [("fastapi", "asyncio", "memory"), ("flask", "asyncio", "sqlite")], ids="-".join
+    "variant",
+    in_the_matrix(("fastapi", "asyncio", "memory"), ("flask", "asyncio", "sqlite")),
+    ids="-".join,
 )
 """For long tables, whose rows differ in the core: one site of each web interface, one of each store."""
 
-Framework: TypeAlias = Literal["starlette", "fastapi", "flask"]
-Backend: TypeAlias = Literal["asyncio", "trio"]
+
+def only(framework: Framework) -> pytest.MarkDecorator:
+    """Return the mark of a test that is about one framework."""
+    return pytest.mark.parametrize(
+        "variant", in_the_matrix((framework, "asyncio", "memory")), ids="-".join
+    )
+
 
 MARKS: Marks = {
     "always": {},
@@ -156,6 +178,8 @@ def site(
     has a lifespan; Starlette's hasn't, so that its handlers run in a loop of deferit's own.
     """
     stage = Stage()
+    options.setdefault("store", usual())
+    need(options["store"])
     app = APPS[framework](stage, MARKS if marks is None else marks)
     inside(app)
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ from tests.contract.support import execute, id_of, stored
 from tests.process.parts import eventually
 
 from deferit._core.commands import Observe
-from deferit._durations import ALL
+from deferit._process.durations import ALL
 
 if TYPE_CHECKING:
     from tests.contract.clients import Answer

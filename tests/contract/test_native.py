@@ -8,6 +8,7 @@ import flask
 import pytest
 from flask_cors import CORS
 from starlette.applications import Starlette
+from tests.stores.places import usual
 
 from deferit import ASGIMiddleware, WSGIMiddleware, deferred
 from deferit.exceptions import OptionError
@@ -43,7 +44,7 @@ def client() -> Iterator[FlaskClient]:
     def vacancy(name: str) -> str:
         return f"we look for a {name}"
 
-    middleware = WSGIMiddleware(app.wsgi_app, store="memory://", native=True, owner=owner)
+    middleware = WSGIMiddleware(app.wsgi_app, store=usual(), native=True, owner=owner)
     app.wsgi_app = middleware  # type: ignore[method-assign]
     yield app.test_client()
     middleware.close()

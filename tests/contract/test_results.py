@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.contract.stage import Said
 from tests.contract.support import execute, few, id_of, site, stored
 from tests.servers.harness import until
+from tests.stores.places import chosen, fresh
 
 from deferit._core.commands import Cancel, Create, Sweep
 from deferit._core.job import TOMBSTONE
@@ -138,12 +139,9 @@ def test_only_a_200_has_ranges(shop: Site, status: int) -> None:
 
 
 @pytest.fixture(scope="module", params=["starlette", "flask"])
-def lasting(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Site, str]]:
+def lasting(request: pytest.FixtureRequest) -> Iterator[tuple[Site, str]]:
     framework: Framework = request.param
-    folder = tmp_path_factory.mktemp(framework)
-    with site(framework, store=f"sqlite:///{folder / 'jobs.db'}") as shop:
+    with site(framework, store=fresh(*chosen("sqlite"))) as shop:
         yield shop, result_with(shop)
 
 

@@ -14,7 +14,7 @@ from tests.contract.support import execute, id_of, stored
 
 from deferit import deferred
 from deferit._core.commands import Claim, Sweep
-from deferit._ledger import Ledger
+from deferit._process.ledger import Ledger
 from deferit._schedule import Cron
 from deferit.exceptions import OptionError
 

@@ -15,7 +15,8 @@ from starlette.routing import Mount
 from tests.contract.apps import fastapi_app, starlette_app
 from tests.contract.clients import Answer, ASGIExchange, Asked
 from tests.contract.stage import PATIENCE, Stage
-from tests.contract.support import BASE, MARKS, lifespan
+from tests.contract.support import BASE, MARKS, lifespan, only
+from tests.stores.places import usual
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from deferit import ASGIMiddleware
@@ -46,7 +47,7 @@ def mounts(answer: Answer) -> set[str]:
 # --- proxies ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", [("flask", "asyncio", "memory")], ids=["flask"])
+@only("flask")
 def test_proxy_fix_in_front_is_believed(build: Build) -> None:
     shop = build(outside=lambda app: ProxyFix(app, x_host=1, x_proto=1, x_prefix=1))
     proxied = {"X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https"}
@@ -104,7 +105,7 @@ def followed(ask: Ask, url: str) -> tuple[set[str], str]:
 
 def test_a_mounted_fastapi_application_has_jobs_of_its_own() -> None:
     inner = fastapi_app(Stage(), MARKS)
-    inner.add_middleware(ASGIMiddleware, store="memory://")
+    inner.add_middleware(ASGIMiddleware, store=usual())
     outer = FastAPI()
     outer.mount("/sub", inner)
 
@@ -115,7 +116,7 @@ def test_a_mounted_fastapi_application_has_jobs_of_its_own() -> None:
 def test_the_middleware_of_an_application_serves_those_mounted_in_it() -> None:
     outer = FastAPI()
     outer.mount("/sub", fastapi_app(Stage(), MARKS))
-    outer.add_middleware(ASGIMiddleware, store="memory://")
+    outer.add_middleware(ASGIMiddleware, store=usual())
 
     with asking(outer) as ask:
         assert followed(ask, f"{BASE}/sub/always/echo") == ({f"{BASE}/jobs"}, "succeeded")
@@ -123,7 +124,7 @@ def test_the_middleware_of_an_application_serves_those_mounted_in_it() -> None:
 
 def test_a_mount_in_a_mount_has_its_whole_path_in_the_urls() -> None:
     inner = starlette_app(Stage(), MARKS)
-    inner.add_middleware(ASGIMiddleware, store="memory://")
+    inner.add_middleware(ASGIMiddleware, store=usual())
     outer = Starlette(routes=[Mount("/a", Starlette(routes=[Mount("/b", inner)]))])
 
     with asking(outer) as ask:
@@ -132,7 +133,7 @@ def test_a_mount_in_a_mount_has_its_whole_path_in_the_urls() -> None:
 
 def test_a_root_path_that_a_proxy_took_off_the_path_is_in_the_urls() -> None:
     app = fastapi_app(Stage(), MARKS)
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     with asking(app, root_path="/api") as ask:
         answer = ask("POST", f"{BASE}/always/echo")
@@ -144,7 +145,7 @@ def test_a_root_path_that_a_proxy_took_off_the_path_is_in_the_urls() -> None:
 
 def test_the_root_path_of_the_server_is_in_the_urls() -> None:
     """As uvicorn has it since 0.26: the root path stands in the scope, and in front of its path."""
-    app = ASGIMiddleware(starlette_app(Stage(), MARKS), store="memory://")
+    app = ASGIMiddleware(starlette_app(Stage(), MARKS), store=usual())
 
     with asking(app, root_path="/api") as ask:
         assert followed(ask, f"{BASE}/api/always/echo") == ({f"{BASE}/api/jobs"}, "succeeded")
@@ -163,7 +164,7 @@ def starlette_cors(app: Any, **options: Any) -> Any:
     return CORSMiddleware(app, allow_origins=[ORIGIN], **options)
 
 
-@pytest.mark.parametrize("variant", [("starlette", "asyncio", "memory")], ids=["starlette"])
+@only("starlette")
 def test_a_cors_layer_outside_lets_a_page_read_everything(build: Build) -> None:
     shop = build(outside=starlette_cors)
     submitted = shop.post("/always/echo", Origin=ORIGIN)
@@ -181,7 +182,7 @@ def test_a_cors_layer_outside_lets_a_page_read_everything(build: Build) -> None:
         assert "Origin" in answer.members("Vary")
 
 
-@pytest.mark.parametrize("variant", [("starlette", "asyncio", "memory")], ids=["starlette"])
+@only("starlette")
 def test_a_cors_layer_outside_that_exposes_fields_has_the_last_word(build: Build) -> None:
     shop = build(
         outside=lambda app: starlette_cors(app, expose_headers=["X-Own", *sorted(EXPOSED)])
@@ -192,7 +193,7 @@ def test_a_cors_layer_outside_that_exposes_fields_has_the_last_word(build: Build
     assert answer.members("Access-Control-Expose-Headers") == EXPOSED | {"X-Own"}
 
 
-@pytest.mark.parametrize("variant", [("starlette", "asyncio", "memory")], ids=["starlette"])
+@only("starlette")
 def test_a_preflight_is_answered_by_the_cors_layer(build: Build) -> None:
     shop = build(
         outside=lambda app: starlette_cors(app, allow_methods=["POST"], allow_headers=["Prefer"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deferit._core.ids import RANDOM_BYTES, is_id, make_id, prefix_at
+from deferit._core.ids import RANDOM_BYTES, is_id, made_at, make_id, prefix_at
 
 INSTANTS = st.floats(0, 4_400_000_000)
 RANDOM = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
@@ -24,6 +24,11 @@ def test_ids_sort_by_the_instant_of_their_making(
     assert int(early * 1e6) == int(late * 1e6) or make_id(early, random) < make_id(late, other)
     assert prefix_at(late) <= make_id(late, other)
     assert int(early * 1e6) == int(late * 1e6) or make_id(early, random) < prefix_at(late)
+
+
+@given(INSTANTS, RANDOM)
+def test_an_id_tells_when_it_was_made(now: float, random: bytes) -> None:
+    assert abs(now - made_at(make_id(now, random))) < 2e-6
 
 
 @given(INSTANTS, RANDOM, RANDOM)

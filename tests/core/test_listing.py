@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from tests.core.samples import NOON, Driven, a_job, a_visit, canceled, failed, running, succeeded
 from tests.pages.reading import Page
 

@@ -9,7 +9,7 @@ import pytest
 from tests.servers.harness import until
 from tests.web.sites import FRAMEWORKS, saying, site
 
-from deferit._core.commands import Create, Finish
+from deferit._core.commands import Append, Create, Finish
 from deferit._core.queries import Changes, Due, Get, List, Load, Position
 from deferit.exceptions import RecordDamaged, StoreUnavailable
 from deferit.stores.memory import MemoryStore
@@ -154,3 +154,62 @@ def test_a_handler_that_ends_while_the_store_raises_keeps_its_end(framework: Fra
         store.error = None
 
         assert built.end_of(monitor).document["status"] == "succeeded"
+
+
+class ForgetfulStore(MemoryStore):
+    """Is away for a moment, when a replay needs it for the first time: to read its request, or to write its result."""
+
+    def __init__(self, needed: type[Append | Load]) -> None:
+        super().__init__()
+        self._needed = needed
+        self._was_away = False
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        for command in batch:
+            if isinstance(command, Append) and command.attempt:
+                self._be_away(command)
+        return super().execute(batch)
+
+    def read(self, query: Query) -> object:
+        self._be_away(query)
+        return super().read(query)
+
+    def _be_away(self, asked: Command | Query) -> None:
+        if isinstance(asked, self._needed) and not self._was_away:
+            self._was_away = True
+            raise StoreUnavailable(self.url, "it is away")
+
+
+@pytest.mark.parametrize("needed", [Append, Load])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_replay_waits_for_a_store_that_comes_back(
+    framework: Framework, needed: type[Append | Load]
+) -> None:
+    with site(framework, store=ForgetfulStore(needed)) as built:
+        accepted = built.post("/say", body=saying(200, LONG))
+
+        document = built.end_of(accepted["Location"]).document
+
+    assert (document["status"], document["attempt"]) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize("needed", [Append, Load])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("method", "end"), [("PUT", ("succeeded", 2, None)), ("POST", ("failed", 1, "interrupted"))]
+)
+def test_a_replay_that_an_outage_cuts_off_is_no_fault_of_the_handler(
+    framework: Framework,
+    method: str,
+    end: tuple[object, ...],
+    needed: type[Append | Load],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("deferit._process.runs.PATIENCE", 0.0)
+    with site(framework, store=ForgetfulStore(needed)) as built:
+        accepted = built.ask(method, "/say", body=saying(200, LONG))
+
+        document = built.end_of(accepted["Location"]).document
+
+    error = document.get("error")
+    assert (document["status"], document["attempt"], error and error["code"]) == end

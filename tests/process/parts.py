@@ -7,16 +7,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from deferit._claims import Claims
 from deferit._core.commands import Create, Renew
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
-from deferit._ledger import Ledger
+from deferit._process.claims import Claims
+from deferit._process.ledger import Ledger
+from deferit._process.runs import Replayer
+from deferit._process.trier import Trier
+from deferit._process.upkeep import Upkeep
+from deferit._process.worker import Worker
 from deferit._records import Captured, encode
-from deferit._runs import Replayer
-from deferit._trier import Trier
-from deferit._upkeep import Upkeep
-from deferit._worker import Worker
 from deferit.executors.threads import ThreadExecutor
 from deferit.options import Options
 from deferit.stores.memory import MemoryStore
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
-    from deferit._runs import Run
+    from deferit._process.runs import Run
     from deferit.executors.base import Executor
 
 PATIENCE = 10.0

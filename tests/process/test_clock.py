@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.process.parts import PATIENCE, Handlers, answer, captured, eventually
 
-from deferit._clock import Clock
 from deferit._core.commands import Create
 from deferit._core.effects import Wait
 from deferit._core.job import Status
-from deferit._engine import Engine
-from deferit._ledger import Ledger
+from deferit._process.clock import Clock
+from deferit._process.engine import Engine
+from deferit._process.ledger import Ledger
 from deferit.exceptions import StoreUnavailable
 from deferit.executors.threads import ThreadExecutor
 from deferit.options import Options
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 
 class Times:

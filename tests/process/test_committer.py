@@ -8,7 +8,9 @@ import anyio
 import pytest
 from tests.process.parts import BACKENDS, PATIENCE, WatchedStore, draft
 
-from deferit._committer import (
+from deferit._core.commands import Create, Purge, Renew
+from deferit._loops import current_loop
+from deferit._process.committer import (
     LARGEST_BATCH,
     AwaitableReply,
     BlockingReply,
@@ -16,8 +18,6 @@ from deferit._committer import (
     Committer,
     returned,
 )
-from deferit._core.commands import Create, Purge, Renew
-from deferit._loops import current_loop
 from deferit.exceptions import JobExists, JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tests.process.parts import PATIENCE, Process, aanswer, answer, eventually
 from deferit import JobCanceled, current_job, progress, track
 from deferit._core.commands import Report
 from deferit._core.job import Status
-from deferit._runs import REPORT_INTERVAL
+from deferit._process.runs import REPORT_INTERVAL
 from deferit.context import Approach, RunningJob, current
 from deferit.executors.event_loop import EventLoopExecutor
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from deferit._core.job import Job
     from deferit._core.policy import Mark
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 
 class Noted(RunningJob):

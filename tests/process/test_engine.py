@@ -9,13 +9,13 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
-from deferit._clock import Clock
 from deferit._core.commands import Cancel, Claim, Create, Finish, Observe, Release, Sweep
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
 from deferit._core.queries import Ahead, Get, History, Position
-from deferit._engine import Engine, _close_all
+from deferit._process.clock import Clock
+from deferit._process.engine import Engine, _close_all
 from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 from deferit.executors.threads import ThreadExecutor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deferit._core.effects import Effect
-    from deferit._runs import Run
+    from deferit._process.runs import Run
     from deferit.executors.base import Executor
     from deferit.stores.base import Store
 

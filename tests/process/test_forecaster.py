@@ -11,9 +11,9 @@ from deferit._core.effects import Foresee, Recall
 from deferit._core.job import Failure, Job
 from deferit._core.queries import History, Position
 from deferit._core.rules import REMEMBERED
-from deferit._durations import ALL, Durations
-from deferit._forecaster import STALE, TOLD, Forecaster
-from deferit._ledger import Ledger
+from deferit._process.durations import ALL, Durations
+from deferit._process.forecaster import STALE, TOLD, Forecaster
+from deferit._process.ledger import Ledger
 from deferit.exceptions import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from deferit._core.estimate import Known, Outlook
     from deferit._core.queries import Query
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 ROUTE = "POST /reports"
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from tests.process.parts import PATIENCE
 
-from deferit._keeper import PAUSE, Duty, Keeper
+from deferit._process.keeper import PAUSE, Duty, Keeper
 from deferit.exceptions import StoreUnavailable
 
 DOWN = StoreUnavailable("memory://", "disk full")

@@ -11,7 +11,7 @@ from tests.process.parts import PATIENCE, WatchedStore, draft
 from deferit._core.commands import Cancel, Create, Finish, Release, Report
 from deferit._core.job import Job, Result, Status
 from deferit._core.queries import Get, Load
-from deferit._ledger import Ledger
+from deferit._process.ledger import Ledger
 from deferit.exceptions import JobNotFound, LeaseLost, StoreUnavailable
 
 if TYPE_CHECKING:

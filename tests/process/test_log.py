@@ -10,7 +10,7 @@ from deferit._core.job import Failure
 from deferit._log import log, log_exception, log_new
 
 if TYPE_CHECKING:
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from deferit.marks import mark_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 
 class Passing(Approach):

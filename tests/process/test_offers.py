@@ -6,8 +6,8 @@ import pytest
 from tests.process.parts import WatchedStore, captured, draft, eventually
 
 from deferit._core.commands import Claim, Create
-from deferit._ledger import Ledger
-from deferit._offers import Offers
+from deferit._process.ledger import Ledger
+from deferit._process.offers import Offers
 from deferit.executors.base import Dispatcher
 
 if TYPE_CHECKING:

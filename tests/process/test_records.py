@@ -10,8 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.process.parts import captured, draft
 
-from deferit._core.job import Job
-from deferit._records import Captured, decode_captured, decode_job, encode, plain
+from deferit import _records
+from deferit._core.job import Job, Status
+from deferit._core.remains import Remains, salvaged
+from deferit._records import (
+    Captured,
+    decode_captured,
+    decode_history,
+    decode_job,
+    encode,
+    encode_job,
+    plain,
+    salvage,
+)
+from deferit.exceptions import RecordDamaged
 
 
 class Word(StrEnum):
@@ -79,8 +91,55 @@ def test_what_would_not_come_back_equal_is_not(value: object) -> None:
 def test_a_job_comes_back_equal() -> None:
     job = draft(owner="ada", repeatable=True)
 
+    assert decode_job(encode_job(job)) == job
+    assert isinstance(decode_job(encode_job(job)), Job)
+
+
+def test_a_record_without_a_checksum_is_of_an_earlier_version() -> None:
+    job = draft(owner="ada")
+
     assert decode_job(encode(job)) == job
-    assert isinstance(decode_job(encode(job)), Job)
+
+
+def test_every_bit_of_a_record_that_has_fallen_over_is_seen() -> None:
+    record = encode_job(draft(owner="ada", repeatable=True))
+
+    for number in range(8 * len(record)):
+        at, bit = divmod(number, 8)
+        with pytest.raises(RecordDamaged):
+            decode_job(record[:at] + bytes([record[at] ^ 1 << bit]) + record[at + 1 :])
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", encode([1]), encode({"id": 1}), "a text", 7])
+def test_what_is_no_record_is_said_to_be_damaged(data: Any) -> None:
+    with pytest.raises(RecordDamaged):
+        decode_job(data)
+
+
+def test_what_is_salvaged_is_logged_once_for_each_job(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_records, "MOST_REPORTED", 3)
+    monkeypatch.setattr(_records, "_reported", set())
+    left = [
+        Remains(f"job_{n:013x}{'s3cr3t' * 4}", "", None, None, "", Status.ACCEPTED, 0, 0.0)
+        for n in range(4)
+    ]
+
+    jobs = [salvage(remains, RecordDamaged("truncated")) for remains in [*left, *left[1:3]]]
+
+    assert jobs == [salvaged(remains) for remains in [*left, *left[1:3]]]
+    # Of three it remembers, the fourth takes the place of all.
+    assert [record.__dict__["job_id"] for record in caplog.records] == [
+        remains.id for remains in [*left, *left[1:3]]
+    ]
+    assert "truncated" in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_history_that_cannot_be_read_begins_anew() -> None:
+    assert decode_history(encode((1.5, 2.5))) == (1.5, 2.5)
+    assert decode_history(b"garbage") == ()
 
 
 def test_a_captured_request_comes_back_equal() -> None:

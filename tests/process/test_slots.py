@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from deferit._slots import ENOUGH, MOST_AHEAD, SOON, Slots
+from deferit._process.slots import ENOUGH, MOST_AHEAD, SOON, Slots
 
 
 class Clock:

@@ -30,7 +30,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deferit._runs import Run
+    from deferit._process.runs import Run
 
 DOWN = StoreUnavailable("memory://", "disk full")
 

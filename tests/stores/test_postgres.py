@@ -10,13 +10,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 import psycopg
 import pytest
 from hypothesis import settings
+from msgspec.structs import replace
 from psycopg import sql
 from tests.stores.postgres_server import PostgresServer
 from tests.stores.wire import Wire
@@ -46,6 +46,7 @@ from deferit.testing import (
     NOON,
     REQUEST,
     SAME,
+    DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,
@@ -174,9 +175,17 @@ def changed_ids(store: PostgresStore, since: int) -> set[str]:
     return set(changed.job_ids)
 
 
-class TestPostgresStore(StoreContract):
+class TestPostgresStore(DamagedRecords, StoreContract):
     def make_store(self, folder: Path) -> Store:
-        return opened(fresh_url())
+        self.url = fresh_url()
+        return opened(self.url)
+
+    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+        with connected(self.url) as connection:
+            rows = connection.execute("SELECT record FROM jobs WHERE id = %s", (job_id,)).fetchall()
+            changed = [(change(record), job_id) for (record,) in rows]
+            connection.cursor().executemany("UPDATE jobs SET record = %s WHERE id = %s", changed)
+            connection.commit()
 
 
 class PostgresComparison(StoreComparison):
@@ -419,7 +428,7 @@ def test_what_has_a_nul_character_is_the_answer_of_its_command_alone(store: Post
 def test_an_interrupted_batch_is_rolled_back(store: PostgresStore) -> None:
     job = running(store)
 
-    class Interrupted(Report):
+    class Interrupted(Report, frozen=True):
         def apply(self, job: Job) -> Job:
             raise KeyboardInterrupt
 
@@ -439,7 +448,7 @@ def test_a_process_that_stands_still_does_not_keep_others_from_its_jobs(
     pid = store._writer.use(lambda connection: connection.info.backend_pid)
     tries = []
 
-    class Standing(Report):
+    class Standing(Report, frozen=True):
         def apply(self, job: Job) -> Job:
             tries.append(job)
             if len(tries) == 1:

@@ -45,6 +45,7 @@ from deferit.testing import (
     LONG,
     NOON,
     REQUEST,
+    DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,
@@ -139,13 +140,27 @@ def process(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=-1, text=True)
 
 
-class TestRedisStore(StoreContract):
+class TestRedisStore(DamagedRecords, StoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, server: RedisServer) -> None:
         self.server = server
 
     def make_store(self, folder: Path) -> Store:
-        return opened(url_of(self.server))
+        self.url = url_of(self.server)
+        return opened(self.url)
+
+    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+        damage(self.server, self.url, job_id, change)
+
+
+def damage(
+    server: RedisServer, url: str, job_id: str, change: Callable[[bytes], bytes], field: str = "r"
+) -> None:
+    """Change a field of a job's row."""
+    row = Names(url.partition("prefix=")[2]).row(job_id)
+    with server.client() as client:
+        before = cast("bytes", client.hget(row, field))
+        client.hset(row, field, cast("str", change(before)))
 
 
 class RedisComparison(StoreComparison):
@@ -559,6 +574,69 @@ def before_it_writes(
     monkeypatch.setattr(session, "_go_through", late)
 
 
+def between_its_looks(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something happen once, after a batch has read what is due and before it reads the rows of that."""
+    acts = [act]
+    ask = redis.Session._ask
+
+    def late(session: redis.Session, questions: Any) -> None:
+        ask(session, questions)
+        if acts:
+            acts.pop()()
+
+    monkeypatch.setattr(redis.Session, "_ask", late)
+
+
+def test_a_job_that_another_process_takes_from_its_lost_worker_meanwhile_is_not_forgotten(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened(store.url)
+    job = running(store, repeatable=True)
+    between_its_looks(monkeypatch, lambda: ask(other, Sweep(LEASE)))
+
+    swept = ask(store, Sweep(LEASE))
+
+    found = cast("Job", store.read(Get(job.id)))
+    assert swept.jobs == ()
+    assert (found.status, found.losses) == (Status.ACCEPTED, 1)
+    (claimed,) = ask(store, Claim("shop", LEASE, LEASE + 9, 1))
+    assert claimed.job.id == job.id
+    other.close()
+
+
+def test_a_lease_that_is_renewed_at_the_last_moment_holds(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened(store.url)
+    job = running(store)
+    between_its_looks(monkeypatch, lambda: ask(other, Renew(((job.id, 1),), LEASE + 9)))
+
+    ask(store, Sweep(LEASE))
+
+    assert store.read(Get(job.id)) == job
+    assert [lost.id for lost in ask(store, Sweep(LEASE + 9)).jobs] == [job.id]
+    other.close()
+
+
+def test_a_job_that_is_lost_and_claimed_meanwhile_can_be_lost_again(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened(store.url)
+    job = running(store, repeatable=True)
+
+    claim = Claim("shop", LEASE, LEASE + 9, 1)
+    between_its_looks(monkeypatch, lambda: ask(other, Sweep(LEASE)))
+    before_it_writes(store, lambda: ask(other, claim), monkeypatch)
+
+    ask(store, Sweep(LEASE))
+    assert cast("Job", store.read(Get(job.id))).attempt == 2
+
+    ask(store, Sweep(LEASE + 9))
+
+    assert cast("Job", store.read(Get(job.id))).losses == 2
+    other.close()
+
+
 def test_a_batch_that_others_are_always_ahead_of_is_given_up(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -733,3 +811,42 @@ def test_nothing_is_left_of_jobs_that_are_gone(store: RedisStore, server: RedisS
     left = {key.decode().partition("}:")[2] for key in server.ask("KEYS", f"{prefix}*")}
     writers = {key for key in left if key.startswith("writer:")}
     assert left - writers == {"store", "cursor", "changes", "queues:shop"}
+
+
+# --- rows of which more than the record is damaged ---
+
+
+@pytest.mark.parametrize("fields", [("r", "b"), ("r", "t"), ("r", "w"), ("t",), ("w",), ("r", "k")])
+def test_whatever_is_left_of_a_row_the_others_are_claimed(
+    server: RedisServer, fields: tuple[str, ...]
+) -> None:
+    store = opened(url := url_of(server))
+    jobs = [waiting(store, number, identity=Identity(f"key {number}", "")) for number in range(3)]
+    for field in fields:
+        damage(server, url, jobs[0].id, lambda _: b"\xff garbage", field)
+
+    found = ask(store, Claim("shop", NOON + 1, LEASE, 2)) + ask(
+        store, Claim("shop", NOON + 1, LEASE, 2)
+    )
+
+    assert {jobs[1].id, jobs[2].id} <= {claimed.job.id for claimed in found}
+    assert not store.read(Due("shop", NOON + 1))
+    assert [cast("Job", store.read(Get(job.id))).status for job in jobs[1:]] == ["running"] * 2
+    store.close()
+
+
+@pytest.mark.parametrize("make", [waiting, running])
+def test_a_row_that_is_gone_keeps_nobody_waiting(
+    server: RedisServer, make: Callable[..., Job]
+) -> None:
+    store = opened(url := url_of(server))
+    jobs = [make(store, number, repeatable=True) for number in range(3)]
+    with server.client() as client:
+        client.delete(Names(url.partition("prefix=")[2]).row(jobs[0].id))
+
+    ask(store, Sweep(LEASE + 1))
+    found = ask(store, Claim("shop", LEASE + 2, LEASE + 15, 10))
+
+    assert [claimed.job.id for claimed in found] == [jobs[1].id, jobs[2].id]
+    assert is_gone(store, Get(jobs[0].id))
+    store.close()

@@ -27,6 +27,7 @@ from deferit.testing import (
     LONG,
     NOON,
     REQUEST,
+    DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,
@@ -39,7 +40,7 @@ from deferit.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from deferit.stores.base import Store
 
@@ -95,9 +96,17 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
     store.close()
 
 
-class TestSQLiteStore(StoreContract):
+class TestSQLiteStore(DamagedRecords, StoreContract):
     def make_store(self, folder: Path) -> Store:
+        self.path = folder / "jobs.db"
         return opened(url_of(folder))
+
+    def damage(self, store: Store, job_id: str, change: Callable[[bytes], bytes]) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            (before,) = connection.execute(
+                "SELECT record FROM jobs WHERE id = ?", (job_id,)
+            ).fetchone()
+            connection.execute("UPDATE jobs SET record = ? WHERE id = ?", (change(before), job_id))
 
 
 class SQLiteComparison(StoreComparison):
@@ -687,7 +696,7 @@ def test_a_damaged_file_makes_it_unavailable_until_it_is_moved_away(
 def test_an_interrupted_batch_is_rolled_back(store: SQLiteStore) -> None:
     job = running(store)
 
-    class Interrupted(Report):
+    class Interrupted(Report, frozen=True):
         def apply(self, _: object) -> object:  # type: ignore[override]
             raise KeyboardInterrupt
 

@@ -6,12 +6,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from tests.matrix import IS_CHOSEN
+from tests.stores import places
 from tests.web.sites import FRAMEWORKS, Framework, Site, site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STORES = ("memory", "sqlite")
+STORES = places.chosen("memory", "sqlite")
+
+SHARES = {"test_monitor": ("redis",), "test_ending": ("postgresql",)}
+"""Modules that run on one more store even without the matrix, so that one that breaks is seen at once."""
 
 
 class Build(Protocol):
@@ -24,14 +29,18 @@ def framework(request: pytest.FixtureRequest) -> Framework:
     return found
 
 
-@pytest.fixture(scope="module", params=STORES)
-def lasting(
-    request: pytest.FixtureRequest, framework: Framework, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say in which stores the shared site of a module keeps its jobs."""
+    if "kept_in" in metafunc.fixturenames:
+        module = metafunc.definition.path.stem
+        stores = STORES if IS_CHOSEN else (*STORES, *SHARES.get(module, ()))
+        metafunc.parametrize("kept_in", stores, scope="module")
+
+
+@pytest.fixture(scope="module")
+def lasting(kept_in: str, framework: Framework) -> Iterator[Site]:
     """The site with default options that the tests of a module share."""
-    folder = tmp_path_factory.mktemp(framework)
-    store = f"sqlite:///{folder / 'jobs.db'}" if request.param == "sqlite" else "memory://"
-    with site(framework, store=store) as built:
+    with site(framework, store=places.fresh(kept_in)) as built:
         yield built
 
 
@@ -48,6 +57,6 @@ def build(framework: Framework) -> Iterator[Build]:
     with ExitStack() as stack:
 
         def built(**options: Any) -> Site:
-            return stack.enter_context(site(framework, **{"store": "memory://", **options}))
+            return stack.enter_context(site(framework, **options))
 
         yield built

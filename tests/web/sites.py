@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from tests.stores.places import need, usual
 from tests.web.apps import fastapi_app, flask_app, starlette_app
 from tests.web.apps.bench import PATIENCE, Bench
 from tests.web.clients import (
@@ -173,9 +174,12 @@ def site(
 ) -> Iterator[Site]:
     """Build an application, wrap it and connect a client to it, for as long as the context lasts.
 
-    ``inside`` may change the application before the middleware wraps it, ``outside`` wraps the middleware.
+    ``inside`` may change the application before the middleware wraps it, ``outside`` wraps the middleware. Jobs are
+    kept where nothing has been yet, unless the test names a store.
     """
     bench = Bench()
+    options.setdefault("store", usual())
+    need(options["store"])
     app = APPLICATIONS[framework](bench)
     inside(app)
     wrap = _wrapped_flask if framework == "flask" else _wrapped_asgi

@@ -18,7 +18,7 @@ PAIRS = [(framework, client) for framework in FRAMEWORKS for client in CLIENTS[f
 def lasting(request: pytest.FixtureRequest) -> Iterator[Site]:
     framework: Framework
     framework, client = request.param
-    with site(framework, client=client, store="memory://") as built:
+    with site(framework, client=client) as built:
         yield built
 
 

@@ -182,9 +182,7 @@ async def _greet_of_state(request: Request) -> PlainTextResponse:
 @pytest.fixture
 def guarded(framework: Framework, tokens: Tokens, request: Any) -> Iterator[Site]:
     inside = inner_layer(tokens, request.param)
-    with site(
-        framework, store="memory://", owner=tokens.owner, concurrency=1, inside=inside
-    ) as built:
+    with site(framework, owner=tokens.owner, concurrency=1, inside=inside) as built:
         yield built
 
 

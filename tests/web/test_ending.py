@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.stores.places import chosen, fresh
 from tests.web.clients import BASE
 from tests.web.sites import Site, keep, saying, site
 
@@ -17,7 +18,6 @@ from deferit.stores import store_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.web.conftest import Build
     from tests.web.sites import Framework
@@ -269,13 +269,10 @@ def test_an_expired_job_without_a_result_is_gone_too(shared: Site) -> None:
 
 
 @pytest.fixture
-def long_ago(
-    framework: Framework, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[tuple[Site, Job]]:
+def long_ago(framework: Framework, request: pytest.FixtureRequest) -> Iterator[tuple[Site, Job]]:
     """A job that was over a moment more than a tombstone's time ago, in a site that sweeps often."""
     kind: str = request.param
-    url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path / 'jobs.db'}"
-    store = store_from_url(url)
+    store = store_from_url(fresh(kind))
     job = expired(time.time() - TOMBSTONE)
     keep(store, job)
     with site(framework, store=store, lease=1) as built:
@@ -296,7 +293,7 @@ def expired(at: float) -> Job:
     return draft.claimed(at - 1).ended(at - 1, None, Failure("interrupted", "A message."))
 
 
-@pytest.mark.parametrize("long_ago", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("long_ago", chosen("memory", "sqlite"), indirect=True)
 def test_a_tombstone_is_forgotten_after_a_day(long_ago: tuple[Site, Job]) -> None:
     site, job = long_ago
     monitor = f"{BASE}/jobs/{job.id}"

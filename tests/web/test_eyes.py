@@ -90,7 +90,7 @@ def in_every_state(application: str) -> dict[str, Job]:
 @pytest.fixture(params=FRAMEWORKS)
 def guarded(request: pytest.FixtureRequest) -> Iterator[Site]:
     """A site whose jobs belong to whoever X-Visitor names."""
-    with site(request.param, store="memory://", owner=visitor, lease=86_400) as built:
+    with site(request.param, owner=visitor, lease=86_400) as built:
         yield built
 
 
@@ -225,11 +225,33 @@ def test_what_breaks_inside_shows_no_header_either(
     assert MARKER not in said(caplog)
 
 
+@pytest.mark.parametrize("hook", ["owner", "operator", "accept"])
+def test_a_hook_that_raises_is_a_failed_hook(
+    framework: Framework, hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(_request: deferit.Request) -> Any:
+        raise LookupError("the directory is down")
+
+    options: dict[str, Any] = {hook: raising}
+    if hook == "accept":
+        options = {"routes": {"POST /configured": options}}
+    method, path = {"operator": ("GET", "/jobs")}.get(hook, ("POST", "/configured"))
+    options.setdefault("routes", ["POST /configured"])
+    with site(framework, store="memory://", **options) as built:
+        answer = built.ask(method, path)
+
+        assert (answer.status, answer.document["code"]) == (500, "hook-failed")
+        assert b"directory" not in answer.body
+        assert not built.jobs_since(0)
+    assert hook in caplog.text
+    assert "LookupError: the directory is down" in caplog.text
+
+
 def test_a_hook_that_returns_nonsense_is_a_failed_hook(framework: Framework) -> None:
     returned: list[Any] = [200, True, "no", (401,), ("no", 401), [], 10**10]
     for nonsense in returned:
         hooks = {"POST /configured": {"accept": partial(_answer, nonsense)}}
-        with site(framework, store="memory://", routes=hooks) as built:
+        with site(framework, routes=hooks) as built:
             answer = built.post("/configured")
 
             assert (answer.status, answer.document["code"]) == (500, "hook-failed"), nonsense
@@ -369,7 +391,7 @@ def raw(framework: Framework, name: str, value: str) -> Any:
 def test_a_field_that_would_be_two_fails_its_job_and_is_never_replayed(
     framework: Framework, caplog: pytest.LogCaptureFixture, name: str, value: str
 ) -> None:
-    with site(framework, store="memory://", routes=["POST /raw"]) as built:
+    with site(framework, routes=["POST /raw"]) as built:
         replace_inside(built, raw(framework, name, value))
         monitor = built.defer("/raw")
         ended, result = built.end_of(monitor), built.get(monitor + "/result")

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.stores.places import usual
 from tests.web.apps import bench as shared_names
 from tests.web.apps.bench import CHUNKS, PATIENCE, SECRET
 from tests.web.clients import BASE, FlaskClient, StarletteClient
@@ -322,10 +323,10 @@ def wsgi_exits(environ: Any, start_response: Any) -> Any:
 def asked(app: Any, interface: str) -> Iterator[tuple[Client, Any]]:
     middleware: Any
     if interface == "asgi":
-        middleware = ASGIMiddleware(app, store="memory://", routes=["* /*"])
+        middleware = ASGIMiddleware(app, store=usual(), routes=["* /*"])
         client: Client = StarletteClient(middleware)
     else:
-        middleware = WSGIMiddleware(app, store="memory://", routes=["* /*"])
+        middleware = WSGIMiddleware(app, store=usual(), routes=["* /*"])
         client = FlaskClient(WerkzeugClient(middleware))
     with client:
         yield client, middleware

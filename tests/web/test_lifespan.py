@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from tests.stores.places import usual
 from tests.web.apps import starlette_app
 from tests.web.apps.bench import PATIENCE, Bench
 from tests.web.sites import opened, site
@@ -59,7 +60,7 @@ def test_a_handler_runs_in_the_servers_loop_with_the_state_of_its_lifespan() -> 
         Route("/sees", sees_state, methods=["POST"]),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     with TestClient(app) as client:
         used = client.post("/uses", headers=WAIT)
@@ -72,7 +73,7 @@ def test_a_handler_runs_in_the_servers_loop_with_the_state_of_its_lifespan() -> 
 
 def test_many_handlers_share_what_the_lifespan_made() -> None:
     app = Starlette(routes=[Route("/uses", uses_state, methods=["POST"])], lifespan=lifespan)
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     with TestClient(app) as client:
         monitors = [client.post("/uses").headers["Location"] for _ in range(20)]
@@ -84,7 +85,7 @@ def test_many_handlers_share_what_the_lifespan_made() -> None:
 def test_an_application_may_be_started_again() -> None:
     bench = Bench()
     app = starlette_app.application(bench)
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     for _ in range(2):
         with TestClient(app) as client:
@@ -104,7 +105,7 @@ async def raises(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_an_application_that_returns_from_its_lifespan_is_served_all_the_same() -> None:
-    with TestClient(ASGIMiddleware(returns, store="memory://", routes=["POST /x"])) as client:
+    with TestClient(ASGIMiddleware(returns, store=usual(), routes=["POST /x"])) as client:
         answer = client.post("/x", headers=WAIT)
 
     assert (answer.text, answer.headers["AsyncResult"]) == ("served", "200")
@@ -112,7 +113,7 @@ def test_an_application_that_returns_from_its_lifespan_is_served_all_the_same() 
 
 def test_an_application_that_knows_no_lifespan_lets_the_server_know() -> None:
     """The server goes on without one, as uvicorn does, and so does the middleware."""
-    middleware = ASGIMiddleware(raises, store="memory://", routes=["POST /x"])
+    middleware = ASGIMiddleware(raises, store=usual(), routes=["POST /x"])
     client = TestClient(middleware)
 
     with pytest.raises(AssertionError), client:
@@ -130,7 +131,7 @@ def test_an_application_that_fails_to_start_says_so() -> None:
         yield
 
     app = Starlette(lifespan=broken)
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     with pytest.raises(RuntimeError, match="no database"), TestClient(app):
         pass
@@ -161,7 +162,7 @@ def test_a_store_that_cannot_be_opened_fails_the_start_with_its_reason(tmp_path:
 
 
 def test_a_job_that_runs_at_the_end_is_given_its_grace() -> None:
-    with site("starlette", client="TestClient-lifespan", store="memory://") as built:
+    with site("starlette", client="TestClient-lifespan") as built:
         monitor = built.defer("/gated/a")
         built.bench.wait_for("started a")
         threading.Timer(0.1, built.bench.open, ["a"]).start()
@@ -177,7 +178,7 @@ def test_a_job_that_outlasts_its_grace_is_given_back(
     method: str, status: str, code: str | None
 ) -> None:
     """A POST may have done half of its work; a PUT is safe to repeat, by whoever opens the store next."""
-    with site("starlette", client="TestClient-lifespan", store="memory://", grace=0) as built:
+    with site("starlette", client="TestClient-lifespan", grace=0) as built:
         monitor = built.ask(method, "/waits/a")["Location"]
         built.bench.wait_for("started a")
         built.client.__exit__()
@@ -197,7 +198,7 @@ def kept(site: Site, monitor: str) -> Job:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_websockets_pass_through(backend: Literal["asyncio", "trio"]) -> None:
     app = starlette_app.application(Bench())
-    app.add_middleware(ASGIMiddleware, store="memory://", routes=["* /*"])
+    app.add_middleware(ASGIMiddleware, store=usual(), routes=["* /*"])
 
     with TestClient(app, backend=backend) as client, client.websocket_connect("/socket") as socket:
         socket.send_text("hello")
@@ -206,7 +207,7 @@ def test_websockets_pass_through(backend: Literal["asyncio", "trio"]) -> None:
 
 def test_the_middleware_may_be_added_the_frameworks_way() -> None:
     app = starlette_app.application(Bench())
-    app.add_middleware(ASGIMiddleware, store="memory://", prefix="/operations")
+    app.add_middleware(ASGIMiddleware, store=usual(), prefix="/operations")
 
     with TestClient(app) as client:
         submitted = client.post("/pages")
@@ -224,7 +225,7 @@ def test_a_body_that_is_read_in_part_is_let_go(backend: Literal["asyncio", "trio
         return JSONResponse(len(first["body"]))
 
     app = Starlette(routes=[Route("/peeks", peeks, methods=["POST"])])
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     with TestClient(app, backend=backend) as client:
         answer = client.post("/peeks", content=600_000 * b"x", headers=WAIT)
@@ -243,7 +244,7 @@ def test_a_handler_that_is_canceled_by_what_it_called_has_raised() -> None:
         raise AssertionError
 
     app = Starlette(routes=[Route("/canceled", canceled, methods=["POST", "PUT"])])
-    app.add_middleware(ASGIMiddleware, store="memory://")
+    app.add_middleware(ASGIMiddleware, store=usual())
 
     with TestClient(app) as client:
         for method in ("POST", "PUT"):
@@ -267,7 +268,7 @@ def test_behind_its_answer_a_replayed_application_hears_that_the_client_has_gone
             with anyio.fail_after(PATIENCE):
                 heard.append((await receive())["type"])
 
-    with TestClient(ASGIMiddleware(app, store="memory://", routes=["POST /x"])) as client:
+    with TestClient(ASGIMiddleware(app, store=usual(), routes=["POST /x"])) as client:
         answer = client.post("/x", headers=WAIT)
 
     assert (answer.text, heard) == ("served", ["http.disconnect"])
@@ -277,7 +278,7 @@ def test_an_owner_that_is_no_text_is_refused_before_anything_is_stored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = starlette_app.application(Bench())
-    middleware = ASGIMiddleware(app, store="memory://", owner=lambda _: 7)
+    middleware = ASGIMiddleware(app, store=usual(), owner=lambda _: 7)
 
     with TestClient(middleware) as client:
         answer = client.post("/pages")

@@ -148,7 +148,7 @@ def test_a_result_whose_body_cannot_be_read_any_more_is_a_problem(
 
 def test_a_body_that_ends_too_soon_is_no_servers_fault() -> None:
     """PEP 3333 has no message for it: the input just ends before the length that was declared."""
-    with site("flask", store="memory://") as built:
+    with site("flask") as built:
         client = Client(built.app)
         answer = client.post(
             "/pages", input_stream=BytesIO(b"abc"), environ_overrides={"CONTENT_LENGTH": "10"}

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.stores.places import usual
 from tests.web.apps.bench import CHUNKS, PAGES
 from tests.web.clients import BASE, StarletteClient
 
@@ -280,7 +281,7 @@ def test_a_response_that_is_cut_short_by_max_result_is_no_success() -> None:
         except Exception:  # noqa: BLE001  as an application does that takes it for a lost connection
             await send({"type": "http.response.body", "body": b""})
 
-    middleware = ASGIMiddleware(app, store="memory://", routes=["* /*"], max_result=10)
+    middleware = ASGIMiddleware(app, store=usual(), routes=["* /*"], max_result=10)
     with StarletteClient(middleware) as client:
         monitor = client.ask("POST", BASE + "/x", [], b"")["Location"]
         end = client.ask("GET", monitor, [("Prefer", "wait=20")], b"").document

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from tests.stores.places import usual
 from tests.web.apps import flask_app, starlette_app
 from tests.web.apps.bench import Bench
 from tests.web.clients import BASE, FlaskClient, StarletteClient
@@ -95,11 +96,11 @@ def mounted(request: pytest.FixtureRequest) -> Iterator[Client]:
     middleware: ASGIMiddleware | WSGIMiddleware
     client: Client
     if request.param == "asgi":
-        middleware = ASGIMiddleware(starlette_app.application(bench), store="memory://")
+        middleware = ASGIMiddleware(starlette_app.application(bench), store=usual())
         client = StarletteClient(Starlette(routes=[Mount("/sub", middleware)]))
     else:
         app = flask_app.application(bench)
-        middleware = WSGIMiddleware(app.wsgi_app, store="memory://")
+        middleware = WSGIMiddleware(app.wsgi_app, store=usual())
         outer = DispatcherMiddleware(_nothing, {"/sub": middleware})
         client = FlaskClient(WerkzeugClient(outer))
     with client:

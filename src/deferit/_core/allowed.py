@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,7 @@ _URL = re.compile(
 """RFC 3986 without what only serves to mislead: userinfo, fragments, and all that is not ASCII."""
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(msgspec.Struct, frozen=True, gc=False):
     """An absolute URL in its parts; ``host`` is in lower case, without the brackets of an IPv6 address."""
 
     scheme: str

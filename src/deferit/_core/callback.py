@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from deferit._core.allowed import AllowList
@@ -28,8 +29,7 @@ class CallbackNotAllowed(Exception):
     """The client asks for a callback to somewhere that the option ``callbacks`` does not allow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(msgspec.Struct, frozen=True, gc=False):
     """Where to post the status document when the job is finished.
 
     ``mount_url`` is where its submitter saw our routes. ``attempts`` counts claims and is the fencing token. ``due_at``
@@ -43,15 +43,15 @@ class Callback:
 
     def due(self, now: float) -> Callback:
         """Return the callback as its job is finished."""
-        return replace(self, due_at=now)
+        return msgspec.structs.replace(self, due_at=now)
 
     def claimed(self, lease_until: float) -> Callback:
         """Return the callback as its next attempt begins, which is due again if its process is lost."""
-        return replace(self, attempts=self.attempts + 1, due_at=lease_until)
+        return msgspec.structs.replace(self, attempts=self.attempts + 1, due_at=lease_until)
 
     def settled(self, again_at: float | None) -> Callback:
         """Return the callback after an attempt: due again, or never."""
-        return replace(self, due_at=again_at)
+        return msgspec.structs.replace(self, due_at=again_at)
 
 
 def callback_from(request: Request, allowed: AllowList | None, mount_url: str) -> Callback | None:

@@ -6,9 +6,11 @@ The other commands create, select, or touch what lies beside the job; how, says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
+
+from deferit._core.discreet import Discreet
 from deferit._core.job import Failure, Job, Result, Status
 from deferit.exceptions import KeyReused, QueueFull, TooManyJobs
 
@@ -23,8 +25,7 @@ MOST_READY = 200
 """Early jobs that one command makes ready at the most, so that a batch stays short."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, gc=False):
     """How many jobs there may be; None: any number.
 
     ``max_queue`` counts the waiting jobs of an application, ``max_per_owner`` those of an owner in it that are not
@@ -35,8 +36,7 @@ class Limits:
     max_per_owner: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Discreet, frozen=True, gc=False):
     """Keep a new job and its captured request; the answer is the job, or the one that the same request made before.
 
     ``job`` is accepted, or already running if the asking process starts it at once; then ``lease_until`` is set. Where
@@ -44,8 +44,10 @@ class Create:
     none, `admit` decides.
     """
 
+    HIDDEN = frozenset({"request"})
+
     job: Job
-    request: bytes = field(repr=False)
+    request: bytes
     lease_until: float | None = None
     limits: Limits | None = None
 
@@ -57,7 +59,7 @@ class Create:
         """
         if other.is_expired(self.job.created_at):
             return False
-        if self.job.identity != other.identity:
+        if self.job.identity is None or not self.job.identity.may_be(other.identity):
             raise KeyReused(other.id)
         return True
 
@@ -88,8 +90,7 @@ class Create:
         return self.job.status is Status.ACCEPTED and self.job.due_at <= self.job.created_at
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Discreet, frozen=True, gc=False):
     """Keep one piece of a body; attempt 0 is the captured request's, others are a result's.
 
     A piece of a result is refused with `LeaseLost` unless the attempt still runs the job. Pieces of a request come
@@ -97,14 +98,15 @@ class Append:
     replaced.
     """
 
+    HIDDEN = frozenset({"data"})
+
     job_id: str
     attempt: int
     index: int
-    data: bytes = field(repr=False)
+    data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """Take up to ``limit`` jobs whose turn it is, to run them; the answer is a tuple of `Claimed`.
 
     A waiting job is *early* until the instant that the store keeps as its ``wake_at``, and *ready* from then on. A
@@ -123,8 +125,7 @@ class Claim:
     job_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True, gc=False):
     """Take up to ``limit`` jobs whose turn it is, to offer them to another process; the answer is the tuple of them.
 
     They are chosen as by `Claim` and stay accepted, but are early until ``again_at``: by then somebody has claimed them
@@ -137,24 +138,23 @@ class Dispatch:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Discreet, frozen=True, gc=False):
     """A job that was claimed, with its captured request."""
 
+    HIDDEN = frozenset({"request"})
+
     job: Job
-    request: bytes = field(repr=False)
+    request: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(msgspec.Struct, frozen=True, gc=False):
     """Extend leases, each a job's id and attempt; the answer is the tuple of those that were lost."""
 
     leases: tuple[tuple[str, int], ...]
     lease_until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """A change: progress in percent and a message, from the running handler."""
 
     job_id: str
@@ -168,19 +168,20 @@ class Report:
         return job.held_by(self.attempt).reported(self.now, self.progress, self.message)
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Discreet, frozen=True, gc=False):
     """A change: the handler has answered, or never will; ``body`` is the last piece of the result.
 
     With ``retry_at`` a job that has failed and has `Job.retries` left is tried again from that instant on.
     """
+
+    HIDDEN = frozenset({"body"})
 
     job_id: str
     attempt: int
     now: float
     result: Result | None
     error: Failure | None
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     retry_at: float | None = None
 
     def apply(self, job: Job) -> Job:
@@ -191,8 +192,7 @@ class Finish:
         return held.ended(self.now, self.result, self.error)
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True, gc=False):
     """A change: give a running job back, as its worker goes away: to those that wait, or failed if it is unsafe.
 
     One whose handler has not begun is always safe.
@@ -208,8 +208,7 @@ class Release:
         return job.held_by(self.attempt).released(self.now, has_begun=self.has_begun)
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """A change: cancel a job; one that is finished stays as it is.
 
     ``attempt`` is the one that ``detail`` speaks of: a job that was started or restarted meanwhile stays as it is too,
@@ -228,8 +227,7 @@ class Cancel:
         return job.canceled(self.now, self.detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Purge:
+class Purge(msgspec.Struct, frozen=True, gc=False):
     """Forget a finished job and all that lies beside it.
 
     ``revision`` is the one the client saw; the answer is whether the job was still that, and finished, and is gone.
@@ -239,8 +237,7 @@ class Purge:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(msgspec.Struct, frozen=True, gc=False):
     """Do what has become due: take jobs from lost workers, drop expired results, forget tombstones.
 
     Due is what has a `wake_at` of ``now`` or before. At most ``limit`` running jobs and ``limit`` finished ones,
@@ -253,16 +250,14 @@ class Sweep:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(msgspec.Struct, frozen=True, gc=False):
     """The jobs whose status has changed, and whether nothing more was due."""
 
     jobs: tuple[Job, ...]
     is_done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Observe:
+class Observe(msgspec.Struct, frozen=True, gc=False):
     """Add to what is known of a route how many seconds its handler took, each time; `remembered` says what is kept."""
 
     application: str
@@ -270,8 +265,7 @@ class Observe:
     seconds: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimCallbacks:
+class ClaimCallbacks(msgspec.Struct, frozen=True, gc=False):
     """Take up to ``limit`` callbacks that are due, longest due first; the answer is the tuple of their jobs.
 
     Due is what has a `Job.callback_at` of ``now`` or before. Nobody else gets them until ``lease_until``. The callback
@@ -291,8 +285,7 @@ class ClaimCallbacks:
         return job.but(callback=job.callback.claimed(self.lease_until))
 
 
-@dataclass(frozen=True, slots=True)
-class SettleCallback:
+class SettleCallback(msgspec.Struct, frozen=True, gc=False):
     """Say when a claimed callback is to be tried again, or with None that it is not; the answer is the job.
 
     ``attempts`` is the claim's: a job whose callback was claimed again meanwhile stays as it is.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from werkzeug.http import http_date, parse_date, parse_etags
 
 from deferit._core.body import StoredBody
@@ -49,8 +49,7 @@ RECENT = 256
 _VARY = ("Vary", "Prefer, Accept")
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True, gc=False):
     """Where the routes of deferit are seen from outside: everything in front of ``/{id}``."""
 
     mount_url: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 from deferit._core.commands import Command
 from deferit._core.http import Body, Response
@@ -40,8 +41,7 @@ class ShuttingDown(Exception):
     """This process takes no new jobs, and waits for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(msgspec.Struct, frozen=True, gc=False):
     """Take the request's body to its end, and return `CapturedRequest`.
 
     What is long of it is stored; with ``stores_nothing`` only what is too long for memory. Raises `RequestTooLarge` and
@@ -53,8 +53,7 @@ class Capture:
     stores_nothing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CapturedRequest:
+class CapturedRequest(msgspec.Struct, frozen=True, gc=False):
     """A captured request, encoded for the store, and, if asked for, the SHA-256 of its body in hexadecimal digits.
 
     ``is_whole`` says that no part of it lies in the store already.
@@ -65,8 +64,7 @@ class CapturedRequest:
     is_whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(msgspec.Struct, frozen=True, gc=False):
     """Begin a job at once without storing it, and give it so many seconds to end.
 
     Return the handler's `Response` if it came in time; else the job, which is durable and running, or waiting if this
@@ -80,8 +78,7 @@ class Try:
     limits: Limits | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Wait until a job is finished, at most so many seconds; return it as it is then.
 
     With a ``revision``, any other one ends the waiting too. Raises `ShuttingDown` as soon as this process is to end.
@@ -96,29 +93,25 @@ class Wait:
         return job.is_finished or self.revision not in {None, job.revision}
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """Tell a running job to stop, wherever it runs; return what is guaranteed of it: a phrase of the contract."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class Foresee:
+class Foresee(msgspec.Struct, frozen=True, gc=False):
     """Return the `Outlook` of a job that is not finished; for one that runs, this process asks nobody."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(msgspec.Struct, frozen=True, gc=False):
     """Return what this process has `Known` of jobs like this one, which need not be stored."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(msgspec.Struct, frozen=True, gc=False):
     """Return the present instant."""
 
 

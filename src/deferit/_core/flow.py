@@ -6,8 +6,10 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
@@ -72,8 +74,7 @@ if TYPE_CHECKING:
 # --- submitting ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """A request that is to be deferred, with all that its job begins with."""
 
     visit: Visit
@@ -137,7 +138,9 @@ def _submit(submission: Submission) -> Flow:
     key = client_key(visit.request)
     callback = callback_from(visit.request, submission.callbacks, visit.site.mount_url)
     if callback is not None:
-        submission = replace(submission, draft=submission.draft.but(callback=callback))
+        submission = msgspec.structs.replace(
+            submission, draft=submission.draft.but(callback=callback)
+        )
     has_twins = key is not None or submission.mark.coalesce
     is_tried = deferral.is_tried and not has_twins and submission.draft.slots is None
     captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
@@ -226,8 +229,7 @@ REFUSALS = range(400, 600)
 # --- the mounted routes ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """A mounted route: the job that it speaks of, and what is behind its id (empty: the monitor); None: the list."""
 
     job_id: str | None

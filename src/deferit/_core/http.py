@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 from werkzeug.datastructures import Headers
+
+from deferit._core.discreet import Discreet
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -80,8 +81,7 @@ class Fields(Headers):
         return list(found) if type is None else super().getlist(key, type)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Discreet, frozen=True):
     """A request as every part of deferit sees it.
 
     ``path`` is decoded and begins behind the application's root; ``query`` is raw, without ``?``; ``headers`` is a
@@ -89,11 +89,13 @@ class Request:
     with the application's root path, without a slash at its end. ``repr`` shows no header: it may be logged.
     """
 
+    HIDDEN = frozenset({"headers", "scope"})
+
     method: str
     path: str
     query: str
-    headers: Headers = field(repr=False)
-    scope: Mapping[str, Any] = field(repr=False)
+    headers: Headers
+    scope: Mapping[str, Any]
     root_url: str
 
     @property
@@ -117,8 +119,7 @@ class Body(ABC):
         """Yield effects, to be answered, and between them bytes, to be sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """An answer: a status code, header fields and a body."""
 
     status: int

@@ -7,9 +7,10 @@ token is taken too, as most clients send one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from deferit._core.http import Request
@@ -24,8 +25,7 @@ class InvalidKey(Exception):
     """The field is there, but it is no key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What makes two requests the same job.
 
     Requests with the same ``key`` share a job, if their ``fingerprint`` is the same too. A key of the client's lives as
@@ -35,6 +35,19 @@ class Identity:
     key: str
     fingerprint: str
     while_unfinished: bool = False
+
+    def may_be(self, other: Identity | None) -> bool:
+        """Whether a request with this identity is the one that made a job with the other, as far as that is known."""
+        return self == other or (other is not None and other == known_by(self.key))
+
+
+def known_by(key: str) -> Identity:
+    """Return what is left of an identity whose key alone is known."""
+    return Identity(key, "", while_unfinished=key.startswith(_COALESCED))
+
+
+_COALESCED = "~"
+"""What a key that deferit made begins with."""
 
 
 def client_key(request: Request) -> str | None:
@@ -72,7 +85,8 @@ def identity(
     place = (application, _submitter(request, owner), request.method, request.path)
     if key is not None:
         return Identity(_hash("key", *place, key), fingerprint)
-    return Identity(_hash("coalesce", *place, fingerprint), fingerprint, while_unfinished=True)
+    key = _COALESCED + _hash("coalesce", *place, fingerprint)
+    return Identity(key, fingerprint, while_unfinished=True)
 
 
 def _submitter(request: Request, owner: str | None) -> str:

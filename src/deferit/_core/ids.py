@@ -17,12 +17,19 @@ PATTERN = "^job_[0-9A-Za-z_-]{26,64}$"
 _SHAPE = re.compile(PATTERN)
 _TIME_DIGITS = 13
 """Hexadecimal digits of microseconds since the epoch: enough until the year 2112."""
+_TIME = re.compile(f"[0-9a-f]{{{_TIME_DIGITS}}}")
 
 
 def make_id(now: float, random: bytes) -> str:
     """Return the id of a job that is made at ``now``, from `RANDOM_BYTES` random bytes."""
     tail = urlsafe_b64encode(random).decode().rstrip("=")
     return f"job_{int(now * 1e6):0{_TIME_DIGITS}x}{tail}"
+
+
+def made_at(job_id: str) -> float:
+    """Return the instant at which a job was made, in seconds since the epoch, as its id tells; 0 if it tells none."""
+    digits = job_id[len("job_") : len("job_") + _TIME_DIGITS]
+    return int(digits, 16) / 1e6 if _TIME.fullmatch(digits) else 0.0
 
 
 def is_id(text: str) -> bool:

@@ -9,7 +9,6 @@ Nobody else changes a status; a finished job never changes again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -53,8 +52,7 @@ MAX_LOSSES = 10
 """Workers after whose loss a job is given up: it may be what kills them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a job did not succeed: a ``code`` of the contract and what there is to say."""
 
     code: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
+
+import msgspec
 
 from deferit._core.document import status_document
 from deferit._core.effects import Now
@@ -33,8 +34,7 @@ NEWEST = 1_000
 """Jobs of which a page for people makes its counts and charts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True, gc=False):
     """Which part of the list is asked for."""
 
     status: Status | None = None
@@ -54,8 +54,7 @@ class Wish:
         return urlencode({name: value for name, value in given.items() if value})
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """A part of the list, newest first, and what leads to the next one."""
 
     jobs: tuple[Job, ...] = ()

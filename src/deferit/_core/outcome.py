@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from deferit._core.job import Failure, Result
 
@@ -15,8 +16,7 @@ SERVER_ERROR = 500
 NOT_ROUTED = frozenset({404, 405})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How a job ends: its result if there is a whole one, with the last piece of its body, and why it failed."""
 
     result: Result | None

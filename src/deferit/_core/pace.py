@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -44,8 +43,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     """Once of ten up to this: before that there is no need to look."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True, gc=False):
     """What is known of the time that jobs of a route take.
 
     ``stairs`` are the instants of a job's life, in seconds from its start, at which it is looked at anew, and

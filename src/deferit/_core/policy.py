@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from deferit._core.http import Request, Response
 from deferit.exceptions import OptionError
 
@@ -128,8 +130,7 @@ def _is_plain_function(value: object) -> bool:
     return callable(value) and not inspect.iscoroutinefunction(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(msgspec.Struct, frozen=True, gc=False):
     """What the middleware's options say where a mark does not."""
 
     mode: Mode = Mode.ALWAYS
@@ -138,8 +139,7 @@ class Defaults:
     retention: float = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Deferral:
+class Deferral(msgspec.Struct, frozen=True, gc=False):
     """The decision to defer: how long to wait for the end before the 202.
 
     ``is_tried`` says that nothing is stored until then.
@@ -237,8 +237,7 @@ def seconds(name: str, value: object) -> None:
         raise OptionError(msg)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, gc=False):
     """A configured route: methods (None: all that can be deferred), a path pattern and a mark."""
 
     methods: frozenset[str] | None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 if TYPE_CHECKING:
     from deferit._core.job import Job, Status
@@ -12,15 +13,13 @@ MOST_AHEAD = 1_000
 """Waiting jobs that are counted for a client; a position behind more of them is not told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(msgspec.Struct, frozen=True, gc=False):
     """Read a job by its id; raises `JobNotFound`."""
 
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True, gc=False):
     """Read one piece of a body (see `Append`)."""
 
     job_id: str
@@ -28,8 +27,7 @@ class Load:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, gc=False):
     """Count what is in front of a waiting job, as far as ``most``; the answer is `Ahead`.
 
     Counting takes a store longer the more there are; beyond some length nobody needs to know.
@@ -39,8 +37,7 @@ class Position:
     most: int = MOST_AHEAD
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(msgspec.Struct, frozen=True, gc=False):
     """What is in front of a waiting job.
 
     ``jobs`` are the ready ones of its queue whose turn is before its own, all of them if it is early; 0 if it does not
@@ -51,16 +48,14 @@ class Ahead:
     running: int
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(msgspec.Struct, frozen=True, gc=False):
     """Whether a job of an application could be claimed: one is ready, or early and due."""
 
     application: str
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class List:
+class List(msgspec.Struct, frozen=True, gc=False):
     """Read the jobs of an application, newest first; the answer is a tuple of at most ``limit`` jobs.
 
     ``owner``, ``status`` and ``route`` None mean any; ``before`` is the id of a job, whose successors in that order are
@@ -85,16 +80,14 @@ class List:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True, gc=False):
     """Read how many seconds the handler of a route took, each time, oldest first; the answer is a tuple (`Observe`)."""
 
     application: str
     route: str
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True, gc=False):
     """Which jobs were changed since a cursor, by anybody; the answer is `Changed`. Cursor -1 means: from now on.
 
     What leaves the job as a client sees it (`Renew`, `Append`, what becomes of its callback, a change that changes
@@ -105,8 +98,7 @@ class Changes:
     since: int
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(msgspec.Struct, frozen=True, gc=False):
     """The ids of jobs that were created, changed or purged, and where to go on from."""
 
     cursor: int

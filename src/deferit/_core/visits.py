@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hmac import compare_digest
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from deferit._core.document import Site
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from deferit._core.prefer import Prefer
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(msgspec.Struct, frozen=True):
     """A request to deferit: who asks, what they prefer, and where they see us."""
 
     request: Request

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from markupsafe import Markup
 
 from deferit.pages import words
@@ -26,8 +26,7 @@ WIDTH, HEIGHT = 240, 60
 ENDS = ("succeeded", "failed", "canceled")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, gc=False):
     """A job that ended: when, as what, and after how many seconds of running, if it was ever started."""
 
     at: float
@@ -35,8 +34,7 @@ class Run:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(msgspec.Struct, frozen=True, gc=False):
     """Runs by the span of time in which they ended, oldest first; each span has ``step`` seconds, the last ends now."""
 
     step: int

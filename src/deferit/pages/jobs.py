@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import msgspec
 from markupsafe import Markup
 
 from deferit.pages import words
@@ -28,8 +28,7 @@ PATIENCE = 30
 """Seconds after which a browser without scripts loads the page anew: it scrolls to the top each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A job on the page: its status document, its route, and, for operators, its owner."""
 
     document: Mapping[str, Any]
@@ -37,8 +36,7 @@ class Row:
     owner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
+class Newest(msgspec.Struct, frozen=True, gc=False):
     """What counts and charts are made of: the newest jobs, whatever the filter."""
 
     statuses: Counter[str]
@@ -48,8 +46,7 @@ class Newest:
     """So many jobs were looked at, at the most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True, gc=False):
     """What is shown of the list: a filter, and whether it begins with the newest."""
 
     url: str

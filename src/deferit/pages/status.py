@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from markupsafe import Markup
 
 from deferit.pages import words
@@ -34,8 +34,7 @@ GUARANTEES = {
 """What the contract's phrases for a cancel mean."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a status page stands."""
 
     moves_on: bool = False

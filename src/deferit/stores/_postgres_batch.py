@@ -30,7 +30,7 @@ from deferit._core.commands import (
 from deferit._core.ids import prefix_at
 from deferit._core.job import Status
 from deferit._core.rules import REMEMBERED, in_order, room, swept, wake_at
-from deferit._records import encode
+from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores import _postgres_statements as sql
 from deferit.stores._postgres_rows import Row, Rows
@@ -147,7 +147,7 @@ class Batch:
             raise JobExists(job.id)
         command.admit(partial(facts.count_waiting, job), partial(facts.count_owned, job))
         turn = facts.next_turn(job) if command.is_ready else None
-        row = Row(job, encode(job), wake_at(job, command.lease_until), turn, job.key)
+        row = Row(job, encode_job(job), wake_at(job, command.lease_until), turn, job.key)
         if other:
             self._rows.free_key(other)
         if len(command.request) <= INLINE:
@@ -179,7 +179,7 @@ class Batch:
     def _claimed(self, row: Row, command: Claim, requests: dict[str, bytes]) -> Claimed:
         request = requests[row.job.id] if row.request is None else row.request
         self._keep(row, row.job.claimed(command.now), command.lease_until)
-        return Claimed(row.job, request)
+        return Claimed(row.job, request or b"")  # gone: then the job fails, and no other
 
     def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
         rows = self._next(command)
@@ -206,10 +206,11 @@ class Batch:
         early = self._rows.select(sql.EARLY, command.application, command.now, MOST_READY)
         names, plain = self._look(command)
         if due := early():
-            self._make_ready(due)
+            self._make_ready([row for row in due if not row.job.is_finished])
             names, plain = self._look(command)
-        queues = [self._ready(command, name) for (name,) in names() if name]
-        ready = [rows for rows in (plain(), *(queue() for queue in queues)) if rows]
+        ready = self._selected(command, names, plain)
+        while any(row.job.is_finished for rows in ready for row in rows):
+            ready = self._selected(command, *self._look(command))  # where some were set aside
         rooms = self._rooms([rows[0].job for rows in ready], command.limit)
         candidates = [
             [row.job for row in rows[:most]] for rows, most in zip(ready, rooms, strict=True)
@@ -221,6 +222,13 @@ class Batch:
         """Ask for the names of the queues with ready jobs, and for those in the queue without a name."""
         plain = self._ready(command, "")
         return self._rows.send(sql.QUEUES, command.application, command.application), plain
+
+    def _selected(
+        self, command: Claim | Dispatch, names: Reply, plain: Callable[[], list[Row]]
+    ) -> list[list[Row]]:
+        """Return the first ready rows of each queue that has any."""
+        queues = [self._ready(command, name) for (name,) in names() if name]
+        return [rows for rows in (plain(), *(queue() for queue in queues)) if rows]
 
     def _ready(self, command: Claim | Dispatch, queue: str) -> Callable[[], list[Row]]:
         has_requests = isinstance(command, Claim)
@@ -296,7 +304,7 @@ class Batch:
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
         due = command.application, command.now, max(command.limit, 0)
         rows = self._rows.select(sql.DUE_CALLBACKS, *due)()
-        return tuple(self._with_callback(row, command) for row in rows)
+        return tuple(self._with_callback(row, command) for row in rows if row.job.callback)
 
     def _settle_callback(self, command: SettleCallback) -> Job:
         return self._with_callback(self._row(command.job_id), command)
@@ -370,7 +378,7 @@ def _problem(job: Job) -> Exception | None:
         if text and "\0" in text:
             return ValueError(f"{text!r} has a NUL character, which PostgreSQL keeps in no text")
     try:
-        encode(job)
+        encode_job(job)
     except UnicodeEncodeError as exc:
         return exc
     return None

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deferit._core.rules import keeps
-from deferit._records import decode_job, encode
+from deferit._core.job import Status
+from deferit._core.remains import Remains
+from deferit._core.rules import keeps, wake_at
+from deferit._records import decode_job, encode_job, salvage
+from deferit.exceptions import RecordDamaged
 from deferit.stores import _postgres_statements as sql
 from deferit.stores._postgres_facts import Facts, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import LiteralString
 
     from psycopg import Cursor, Pipeline
@@ -120,10 +123,25 @@ class Rows:
         row = self._rows.get(job_id)
         wake_at, turn, key, *request = columns
         if row is None:
-            row = self._rows[job_id] = Row(decode_job(record), record, wake_at, turn, key)
+            row = self._rows[job_id] = self._row(job_id, record, wake_at, turn, key)
             self._keys[key or ""] = row
         if request and request[0] is not None:
             row.request = request[0]
+        return row
+
+    def _row(
+        self, job_id: str, record: bytes, wake: float, turn: int | None, key: str | None
+    ) -> Row:
+        """Return a row; one whose record is damaged is set aside first: its job has failed."""
+        try:
+            return Row(decode_job(record), record, wake, turn, key)
+        except RecordDamaged as exc:
+            job = salvage(remains_from(job_id, self.send(sql.REMAINS, job_id)()), exc)
+        row = Row(job, encode_job(job), wake, turn, key and job.key)
+        self.set_body(row, None)
+        self.keep(row, job, wake_at(job, None))
+        self.keep_pieces(job)
+        self.changed[job_id] = None
         return row
 
     # --- changing ----------------------------------------------------------------------------------------------------
@@ -139,7 +157,7 @@ class Rows:
     def keep(self, row: Row, job: Job, wake_at: float, turn: int | None = None) -> None:
         """Change a row."""
         if job is not row.job:
-            row.record = encode(job)
+            row.record = encode_job(job)
         if (job.status, turn) != (row.job.status, row.turn):
             self.facts.note(row.job, row.turn, -1)
             self.facts.note(job, turn, 1)
@@ -228,6 +246,12 @@ class Rows:
             self.write(sql.APPEND, *piece, data)
         self._kept_pieces.clear()
         self._pieces.clear()
+
+
+def remains_from(job_id: str, rows: Sequence[Sequence[Any]]) -> Remains:
+    """Return what is left of a job, from the row that `sql.REMAINS` selects."""
+    ((application, owner, key, queue, status, *rest),) = rows
+    return Remains(job_id, application, owner, key, queue, Status(status), *rest)
 
 
 def _columns(rows: list[Row]) -> list[list[Any]]:

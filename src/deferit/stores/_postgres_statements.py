@@ -186,6 +186,7 @@ WAS_KEPT = "SELECT 1 FROM changes WHERE writer = %b AND batch = %b"
 # --- queries ---
 
 GET = "SELECT record FROM jobs WHERE id = %b"
+REMAINS = "SELECT application, owner, key, queue, status, attempt, wake_at FROM jobs WHERE id = %b"
 LOAD = """
     SELECT data FROM pieces WHERE job_id = %b AND attempt = %b AND position = %b
     UNION ALL
@@ -217,13 +218,13 @@ DUE = """
         )
 """
 LIST = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE application = %b AND owner = %b AND id < %b
         AND (%b::text IS NULL OR status = %b) AND (%b::text IS NULL OR route = %b)
     ORDER BY id DESC LIMIT %b::bigint
 """
 LIST_ALL = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE application = %b AND id < %b
         AND (%b::text IS NULL OR status = %b) AND (%b::text IS NULL OR route = %b)
     ORDER BY id DESC LIMIT %b::bigint

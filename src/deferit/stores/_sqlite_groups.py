@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deferit._core.commands import Create, Finish
 from deferit._core.job import Job, Status
 from deferit._core.rules import wake_at
-from deferit._records import encode
+from deferit._records import encode_job
 from deferit.exceptions import DeferitError
 from deferit.stores import _sqlite_statements as sql
 
@@ -104,7 +104,7 @@ class Group:
         self._write(_create_statement, rows)
 
     def _new(self, create: Create) -> tuple[object, ...]:
-        job, record = create.job, encode(create.job)
+        job, record = create.job, encode_job(create.job)
         self._held.keep(job, record)
         return (
             job.id,
@@ -138,7 +138,7 @@ class Group:
         return iter(jobs)
 
     def _ended(self, job: Job, body: bytes, before: bytes) -> tuple[object, ...]:
-        record = encode(job)
+        record = encode_job(job)
         self._held.keep(job, record)
         has_body = job.result is not None and job.result.chunks
         return (

@@ -11,9 +11,12 @@ CREATE_MANY = """
     VALUES {rows} ON CONFLICT DO NOTHING
 """
 CREATE_MANY_COLUMNS = 11
-KEYED = "SELECT record FROM jobs WHERE key = ?"
+KEYED = "SELECT id, record FROM jobs WHERE key = ?"
 FREE_KEY = "UPDATE jobs SET key = NULL WHERE id = ?"
-GET = "SELECT record FROM jobs WHERE id = ?"
+GET = "SELECT id, record FROM jobs WHERE id = ?"
+REMAINS = """
+    SELECT application, owner, key, queue, status, attempt, wake_at FROM jobs WHERE id = ?
+"""
 COUNT_WAITING = """
     SELECT count(*) FROM (
         SELECT 1 FROM jobs WHERE turn IS NOT NULL AND application = ?1
@@ -56,7 +59,7 @@ QUEUES = """
     SELECT name FROM queues WHERE name IS NOT NULL
 """
 READY = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE turn IS NOT NULL AND application = ? AND queue = ? ORDER BY turn, id LIMIT ?
 """
 CLAIM = """
@@ -81,25 +84,25 @@ FINISH_MANY = """
 FINISH_MANY_COLUMNS = 8
 FORGET = "DELETE FROM jobs WHERE id = ?"
 LOST = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE status = 'running' AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
 """
 OVER = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
 """
 DUE_CALLBACKS = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE application = ? AND callback_at <= ? ORDER BY callback_at, id LIMIT ?
 """
 KEEP_CALLBACK = "UPDATE jobs SET callback_at = ?, record = ? WHERE id = ?"
 LIST = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE owner = ?1 AND application = ?2 AND id < ?3 AND (?4 IS NULL OR status = ?4)
     ORDER BY id DESC
 """
 LIST_ALL = """
-    SELECT record FROM jobs
+    SELECT id, record FROM jobs
     WHERE application = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3)
     ORDER BY id DESC
 """

@@ -29,6 +29,8 @@ class Store(ABC):
       ``wake_at`` and ``swept``; the store selects, loads and saves.
     * **A captured request** (`Create.request` and the pieces appended as attempt 0) is deleted in the transaction that
       finishes its job. Pieces of a result go with the attempt that lost the job (see ``keeps``).
+    * **A record that cannot be read** concerns its job alone. It is answered as `salvaged` has it, and written so by
+      the first command that comes upon it: the job has failed, and is not selected any more. It is logged once.
     * **Bodies**: a result's last piece comes as `Finish.body` and has the index ``result.chunks - 1``; a result with
       ``chunks == 0`` has none. They stay until the job is swept or purged.
     """

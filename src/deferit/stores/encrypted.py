@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from deferit._core.commands import Append, Claimed, Create, Finish
 from deferit._core.http import Pairs

@@ -12,7 +12,7 @@ from random import Random
 from threading import Lock
 from typing import TYPE_CHECKING, Any, assert_never
 
-from deferit.exceptions import JobNotFound, OptionError, StoreUnavailable
+from deferit.exceptions import JobNotFound, OptionError, RecordDamaged, StoreUnavailable
 
 try:
     import psycopg
@@ -21,10 +21,11 @@ except ImportError as exc:
 
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
 from deferit._core.rules import REMEMBERED, remembered
-from deferit._records import decode_job
+from deferit._records import decode_job, salvage
 from deferit.stores import _postgres_statements as sql
 from deferit.stores._postgres_batch import Batch
 from deferit.stores._postgres_lines import Lines, Listener, is_lost
+from deferit.stores._postgres_rows import remains_from
 from deferit.stores._postgres_server import Server
 from deferit.stores.base import Store
 
@@ -281,8 +282,19 @@ def _select(connection: Connection, statement: LiteralString, *values: object) -
 
 def _get(connection: Connection, job_id: str) -> Job:
     for (record,) in _select(connection, sql.GET, job_id):
-        return decode_job(record)
+        return _decoded(connection, job_id, record)
     raise JobNotFound(job_id)
+
+
+def _decoded(connection: Connection, job_id: str, record: bytes) -> Job:
+    """Return a job; of one whose record is damaged, what the columns tell."""
+    try:
+        return decode_job(record)
+    except RecordDamaged as exc:
+        rows = _select(connection, sql.REMAINS, job_id)
+        if not rows:
+            raise JobNotFound(job_id) from None  # it was forgotten meanwhile
+        return salvage(remains_from(job_id, rows), exc)
 
 
 def _load(connection: Connection, query: Load) -> bytes:
@@ -308,7 +320,8 @@ def _list(connection: Connection, query: List) -> tuple[Job, ...]:
     of = (query.application,) if query.owner is None else (query.application, query.owner)
     rest = (query.before or AFTER_ALL_IDS, status, status, query.route, query.route, query.limit)
     statement = sql.LIST_ALL if query.owner is None else sql.LIST
-    return tuple(decode_job(record) for (record,) in _select(connection, statement, *of, *rest))
+    jobs = [_decoded(connection, *row) for row in _select(connection, statement, *of, *rest)]
+    return tuple(job for job in jobs if query.includes(job))
 
 
 def _history(connection: Connection, query: History) -> tuple[float, ...]:

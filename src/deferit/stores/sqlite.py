@@ -31,16 +31,23 @@ from deferit._core.commands import (
 from deferit._core.ids import prefix_at
 from deferit._core.job import Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
+from deferit._core.remains import Remains
 from deferit._core.rules import in_order, next_turn, remembered, room, swept, wake_at
-from deferit._records import decode_history, decode_job, encode
-from deferit.exceptions import JobExists, JobNotFound, OptionError, StoreUnavailable
+from deferit._records import decode_history, decode_job, encode, encode_job, salvage
+from deferit.exceptions import (
+    JobExists,
+    JobNotFound,
+    OptionError,
+    RecordDamaged,
+    StoreUnavailable,
+)
 from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
 from deferit.stores._sqlite_groups import INLINE, Group, Held, Surprise
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from deferit._core.commands import Change, Command
     from deferit._core.job import Job
@@ -240,7 +247,7 @@ class _Batch:
         if command.limits is not None and self._job(job.id) is not None:
             raise JobExists(job.id)  # before it is refused for the room that it has itself
         command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
-        is_long, record = len(request) > INLINE, encode(job)
+        is_long, record = len(request) > INLINE, encode_job(job)
         row = (
             job.id,
             job.application,
@@ -268,7 +275,7 @@ class _Batch:
         row = self._execute(sql.KEYED, (key,)).fetchone() if key else None
         if row is None:
             return None
-        other = decode_job(row[0])
+        other = self._decoded(*row)
         if command.found(other):
             return other
         if self._job(command.job.id) is not None:
@@ -317,8 +324,16 @@ class _Batch:
 
     def _candidates(self, command: Claim | Dispatch, queue: str) -> list[Job]:
         ready = (command.application, queue, max(command.limit, 0))
-        jobs = [decode_job(record) for (record,) in self._execute(sql.READY, ready).fetchall()]
+        jobs = self._ready(*ready)
         return jobs[: self._room(jobs[0], command.limit)] if jobs else []
+
+    def _ready(self, *ready: object) -> list[Job]:
+        """Return the first ready jobs of a queue; where some are set aside, others move up."""
+        while True:
+            rows = self._execute(sql.READY, ready).fetchall()
+            jobs = [self._decoded(*row) for row in rows]
+            if not any(job.is_finished for job in jobs):
+                return jobs
 
     def _named(self, command: Claim) -> list[Job]:
         """Return the job that a claim names, if it may be taken."""
@@ -349,7 +364,7 @@ class _Batch:
 
     def _claimed(self, before: Job, command: Claim) -> Claimed:
         job = before.claimed(command.now)
-        record = encode(job)
+        record = encode_job(job)
         row = (job.attempt, wake_at(job, command.lease_until), record, job.id)
         (request,) = self._execute(sql.CLAIM, row).fetchone()
         self._held.keep(job, record)
@@ -357,8 +372,8 @@ class _Batch:
         return Claimed(job, self._long_request(job.id) if request is None else request)
 
     def _long_request(self, job_id: str) -> bytes:
-        (request,) = self._execute(sql.PIECE, (job_id, 0, REQUEST)).fetchone()
-        return bytes(request)
+        row = self._execute(sql.PIECE, (job_id, 0, REQUEST)).fetchone()
+        return bytes(row[0]) if row else b""  # gone: then the job fails, and no other
 
     def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
         return self._execute(sql.RENEW, (lease_until, *lease)).rowcount == 1
@@ -387,7 +402,7 @@ class _Batch:
             self._execute(sql.LOST, due).fetchall(),
             self._execute(sql.OVER, due).fetchall(),
         )
-        moved = [self._swept(decode_job(record), command.now) for (record,) in lost + over]
+        moved = [self._swept(self._decoded(*row), command.now) for row in lost + over]
         orphans = self._drop_orphans(command)
         self._execute(sql.TRIM_CHANGES, (KEPT_CHANGES,))
         is_done = max(len(lost), len(over), orphans) < command.limit
@@ -404,10 +419,8 @@ class _Batch:
 
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
         due = (command.application, command.now, max(command.limit, 0))
-        records = self._execute(sql.DUE_CALLBACKS, due).fetchall()
-        return tuple(
-            self._with_callback(command.apply(decode_job(record))) for (record,) in records
-        )
+        jobs = [self._decoded(*row) for row in self._execute(sql.DUE_CALLBACKS, due).fetchall()]
+        return tuple(self._with_callback(command.apply(job)) for job in jobs if job.callback)
 
     def _settle_callback(self, command: SettleCallback) -> Job:
         job = self._job(command.job_id)
@@ -416,7 +429,7 @@ class _Batch:
         return self._with_callback(command.apply(job))
 
     def _with_callback(self, job: Job) -> Job:
-        self._execute(sql.KEEP_CALLBACK, (job.callback_at, encode(job), job.id))
+        self._execute(sql.KEEP_CALLBACK, (job.callback_at, encode_job(job), job.id))
         return job
 
     def _drop_orphans(self, command: Sweep) -> int:
@@ -435,10 +448,17 @@ class _Batch:
 
     def _job(self, job_id: str) -> Job | None:
         row = self._execute(sql.GET, (job_id,)).fetchone()
-        return decode_job(row[0]) if row else None
+        return self._decoded(*row) if row else None
+
+    def _decoded(self, job_id: str, record: bytes) -> Job:
+        """Return a job; one whose record is damaged is set aside first: it has failed, and nobody selects it again."""
+        job, is_damaged = _decoded(self._execute, job_id, record)
+        if is_damaged:
+            self._keep(job)
+        return job
 
     def _keep(self, job: Job, body: bytes = b"") -> None:
-        record = encode(job)
+        record = encode_job(job)
         self._held.keep(job, record)
         if job.status is Status.RUNNING:
             self._execute(sql.REPORT, (record, job.id))
@@ -472,11 +492,23 @@ class _Batch:
         self._changed.append(job_id)
 
 
+def _decoded(
+    execute: Callable[..., sqlite3.Cursor], job_id: str, record: bytes
+) -> tuple[Job, bool]:
+    """Return a job, and whether its record was damaged, so that it is what the columns tell."""
+    try:
+        return decode_job(record), False
+    except RecordDamaged as exc:
+        application, owner, key, queue, status, *rest = execute(sql.REMAINS, (job_id,)).fetchone()
+        remains = Remains(job_id, application, owner, key, queue, Status(status), *rest)
+        return salvage(remains, exc), True
+
+
 def _get(connection: sqlite3.Connection, job_id: str) -> Job:
     row = connection.execute(sql.GET, (job_id,)).fetchone()
     if row is None:
         raise JobNotFound(job_id)
-    return decode_job(row[0])
+    return _decoded(connection.execute, *row)[0]
 
 
 def _load(connection: sqlite3.Connection, query: Load) -> bytes:
@@ -500,12 +532,12 @@ def _is_due(connection: sqlite3.Connection, query: Due) -> bool:
 def _list(connection: sqlite3.Connection, query: List) -> tuple[Job, ...]:
     status = query.status.value if query.status else None
     before = query.before or AFTER_ALL_IDS
-    rows: Iterable[tuple[bytes]]
+    rows: Iterable[tuple[str, bytes]]
     if query.owner is None:
         rows = connection.execute(sql.LIST_ALL, (query.application, before, status))
     else:
         rows = connection.execute(sql.LIST, (query.owner, query.application, before, status))
-    jobs = (decode_job(record) for (record,) in rows)
+    jobs = (_decoded(connection.execute, *row)[0] for row in rows)
     return tuple(islice((job for job in jobs if query.includes(job)), query.limit))
 
 

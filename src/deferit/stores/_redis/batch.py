@@ -29,9 +29,9 @@ from deferit._core.commands import (
 from deferit._core.ids import prefix_at
 from deferit._core.job import Job, Status
 from deferit._core.rules import in_order, room, swept, wake_at
-from deferit._records import encode
+from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
-from deferit.stores._redis.facts import NotTold
+from deferit.stores._redis.facts import FOREVER, NotTold
 from deferit.stores._redis.rows import ALL_PIECES, REQUEST, Drop, Piece, Row
 
 if TYPE_CHECKING:
@@ -107,14 +107,14 @@ class Batch:
         other = self._keyed(job)
         if other is not None and command.found(other.job):
             return other.job
-        if desk.row(job.id) is not None:
+        if self._known(job.id) is not None:
             raise JobExists(job.id)
         if other is None:
             command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
         is_long = len(command.request) > INLINE
         row = Row(
             job,
-            encode(job),
+            encode_job(job),
             wake_at(job, command.lease_until),
             desk.next_turn(job) if command.is_ready else None,
             job.key,
@@ -129,7 +129,7 @@ class Batch:
     def _keyed(self, job: Job) -> Row | None:
         """Return the row of the job that has a new one's key."""
         found = self._desk.key(job.key) if job.key else None
-        return self._desk.row(found) if found else None
+        return self._known(found) if found else None
 
     def _keep_beside(self, command: Create, *, is_long: bool) -> None:
         desk, job = self._desk, command.job
@@ -159,7 +159,7 @@ class Batch:
 
     def _append(self, command: Append) -> None:
         desk, job_id = self._desk, command.job_id
-        row = desk.row(job_id)
+        row = self._known(job_id)
         if command.attempt == 0:
             if row is not None:
                 raise JobExists(job_id)
@@ -182,8 +182,8 @@ class Batch:
     def _next(self, command: Claim | Dispatch) -> list[Row]:
         """Return the rows of the jobs whose turn it is."""
         early = self._names.of("early", command.application)
-        for _, job_id in self._desk.first(early, MOST_READY, command.now):
-            self._make_ready(self._row(job_id))
+        for row in self._listed(early, MOST_READY, command.now):
+            self._make_ready(row)
         queues = [
             self._candidates(command, queue) for queue in self._desk.queues(command.application)
         ]
@@ -191,13 +191,12 @@ class Batch:
 
     def _candidates(self, command: Claim | Dispatch, queue: str) -> list[Job]:
         ready = self._names.of("ready", command.application, "") + queue
-        found = self._desk.first(ready, command.limit)
-        jobs = [self._row(job_id).job for _, job_id in found]
+        jobs = [row.job for row in self._listed(ready, command.limit)]
         return jobs[: self._room(jobs[0], command.limit)] if jobs else []
 
     def _named(self, command: Claim) -> list[Row]:
         """Return the row of the job that a claim names, if it may be taken."""
-        row = self._desk.row(command.job_id or "")
+        row = self._known(command.job_id or "")
         if row is None or row.job.status is not Status.ACCEPTED or row.job.is_early(command.now):
             return []
         if self._room(row.job, 1):
@@ -233,7 +232,7 @@ class Batch:
 
     def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
         job_id, attempt = lease
-        row = self._desk.row(job_id)
+        row = self._known(job_id)
         if row is None or row.job.status is not Status.RUNNING or row.job.attempt != attempt:
             return False
         self._desk.put(job_id, row.moved(lease_until))
@@ -304,8 +303,8 @@ class Batch:
     # --- what is due -------------------------------------------------------------------------------------------------
 
     def _sweep(self, command: Sweep) -> Swept:
-        lost = self._due(self._names.running, command.now, command.limit)
-        over = self._due(self._names.finished, command.now, command.limit)
+        lost = self._listed(self._names.running, command.limit, command.now)
+        over = self._listed(self._names.finished, command.limit, command.now)
         moved = [self._swept(row, command.now) for row in lost + over]
         orphans = self._drop_orphans(command)
         is_done = max(len(lost), len(over), orphans) < command.limit
@@ -331,7 +330,7 @@ class Batch:
 
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
         due = self._names.of("callbacks", command.application)
-        rows = self._due(due, command.now, command.limit)
+        rows = self._listed(due, command.limit, command.now)
         return tuple(self._with_callback(row, command.apply(row.job)) for row in rows)
 
     def _settle_callback(self, command: SettleCallback) -> Job:
@@ -343,11 +342,44 @@ class Batch:
             self._desk.put(job.id, row.became(job, row.wake_at, row.turn))
         return job
 
-    def _due(self, key: str, now: float, limit: int) -> list[Row]:
-        return [self._row(job_id) for _, job_id in self._desk.first(key, limit, now)]
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def _listed(self, key: str, limit: int, until: float = FOREVER) -> list[Row]:
+        """Return the rows of the first entries of a sorted set; an entry that is not what its row says is put right.
+
+        Mostly it is the row that was read a moment later, and another process has moved the job in between.
+        """
+        while True:
+            found = self._desk.first(key, limit, until)
+            scores = [self._score(key, entry) for entry in found]
+            wrong = [item for item in zip(found, scores, strict=True) if item[0][0] != item[1]]
+            if not wrong:
+                return [self._row(job_id) for _, job_id in found]
+            for entry, score in wrong:
+                self._desk.relist(key, entry, score)
+
+    def _score(self, key: str, entry: tuple[float, str]) -> float | None:
+        """Return the score that an entry of a sorted set has to have, None: it does not belong there."""
+        score, job_id = entry
+        before, row = self._desk.row(job_id), self._known(job_id)
+        if row is None:
+            return None
+        scores = self._names.entries(row)
+        if before is not row:  # it was damaged, and has its place only now
+            return score if key in scores else None
+        return scores.get(key)
 
     def _row(self, job_id: str) -> Row:
-        row = self._desk.row(job_id)
+        row = self._known(job_id)
         if row is None:
             raise JobNotFound(job_id)
         return row
+
+    def _known(self, job_id: str) -> Row | None:
+        """Return the row of a job, if there is one; one whose record is damaged is set aside first."""
+        row = self._desk.row(job_id)
+        if row is None or row.was is None:
+            return row
+        self._finish(row, row.job, b"")
+        self._desk.changed[job_id] = None
+        return self._desk.row(job_id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from deferit._core.rules import REMEMBERED
 from deferit._records import encode
-from deferit.stores._redis.rows import quoted
+from deferit.stores._redis.rows import beside, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,7 +125,11 @@ class Commit:
 
 
 def _fields(row: Row) -> dict[str, Value]:
-    fields: dict[str, Value] = {"r": row.record, "w": repr(row.wake_at)}
+    fields: dict[str, Value] = {
+        "r": row.record,
+        "w": repr(row.wake_at),
+        "b": beside(row.job),
+    }
     if row.turn is not None:
         fields["t"] = str(row.turn)
     if row.key is not None:

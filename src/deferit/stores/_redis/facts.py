@@ -119,7 +119,7 @@ class Facts:
         keys = map(self.names.row, job_ids)
 
         def tell(reply: Any) -> None:
-            self.rows.update(zip(job_ids, map(row_from, reply), strict=True))
+            self.rows.update(zip(job_ids, map(row_from, job_ids, reply), strict=True))
 
         return Question(("EVAL", ROWS.text, len(job_ids), *keys, *FIELDS), tell)
 
@@ -219,7 +219,7 @@ class Facts:
 
     def _tell_jobs(self, key: str, jobs: list[Any], count: int, until: float) -> None:
         for job_id, _, (*fields, request) in jobs:
-            self.rows[job_id.decode()] = row_from(fields)
+            self.rows[job_id.decode()] = row_from(job_id.decode(), fields)
             self._tell_request(job_id.decode(), request)
         entries = [(float(score), job_id.decode()) for job_id, score, _ in jobs]
         self._tell_span(key, entries, count, until)

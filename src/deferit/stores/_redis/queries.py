@@ -18,7 +18,7 @@ from deferit._core.queries import (
     Position,
 )
 from deferit._records import decode_job
-from deferit.exceptions import JobNotFound
+from deferit.exceptions import JobNotFound, RecordDamaged
 from deferit.stores._redis.rows import FIELDS, Piece, row_from
 
 if TYPE_CHECKING:
@@ -62,9 +62,21 @@ class Reader:
 
     def _get(self, job_id: str) -> Job:
         record = self._ask("HGET", self._names.row(job_id), "r")
-        if record is None:
+        job = None if record is None else self._decoded(job_id, record)
+        if job is None:
             raise JobNotFound(job_id)
-        return decode_job(record)
+        return job
+
+    def _decoded(self, job_id: str, record: bytes) -> Job | None:
+        """Return a job; of one whose record is damaged, what lies beside it; None if that is damaged too."""
+        try:
+            return decode_job(record)
+        except RecordDamaged:
+            row = self._row(job_id)
+            return row.job if row else None
+
+    def _row(self, job_id: str) -> Row | None:
+        return row_from(job_id, self._ask("HMGET", self._names.row(job_id), *FIELDS))
 
     def _load(self, query: Load) -> bytes:
         """Look in the row, where short bodies lie, and among the pieces."""
@@ -78,7 +90,7 @@ class Reader:
         raise JobNotFound(query.job_id)
 
     def _position(self, query: Position) -> Ahead:
-        row = row_from(self._ask("HMGET", self._names.row(query.job_id), *FIELDS))
+        row = self._row(query.job_id)
         if row is None:
             return Ahead(0, 0)
         running = ("ZCARD", self._names.of("running", row.job.application))
@@ -112,13 +124,15 @@ class Reader:
         key = self._names.of(kind[0], query.application, *kind[1:])
         end = f"({query.before}" if query.before else "+"
         while True:
-            ids = self._ask("ZREVRANGEBYLEX", key, end, "-", "LIMIT", 0, size)
-            rows = [("HGET", self._names.row(job_id.decode()), "r") for job_id in ids]
-            records = self._ask_all(rows) if rows else []
-            yield [decode_job(record) for record in records if record is not None]
+            found = self._ask("ZREVRANGEBYLEX", key, end, "-", "LIMIT", 0, size)
+            ids = [job_id.decode() for job_id in found]
+            rows = [("HGET", self._names.row(job_id), "r") for job_id in ids]
+            records = zip(ids, self._ask_all(rows) if rows else [], strict=True)
+            jobs = [self._decoded(*pair) for pair in records if pair[1] is not None]
+            yield [job for job in jobs if job is not None]
             if len(ids) < size:
                 return
-            end = f"({ids[-1].decode()}"
+            end = f"({ids[-1]}"
 
     def _changes(self, since: int) -> Changed:
         cursor = int(self._ask("GET", self._names.cursor) or 0)

@@ -8,20 +8,25 @@ sorted sets, the log of changes. The pieces of bodies, which are most of the byt
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
+from deferit._core.callback import Callback
 from deferit._core.job import Job, Status
-from deferit._records import decode_job, encode
+from deferit._core.remains import Remains, salvaged
+from deferit._records import decode_job, encode, encode_job, report, salvage
+from deferit.exceptions import RecordDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FIELDS = ("v", "r", "w", "t", "k", "p")
+FIELDS = ("v", "r", "w", "t", "k", "p", "b")
 """What is read of a row: the mark of the batch that wrote it, the job's record, `Row.wake_at`, its turn, the key that
-finds it, whether there are pieces of bodies. Beside these lie ``q``, a short captured request, and ``1:0``, a short
-result of attempt 1."""
+finds it, whether there are pieces of bodies, what finds the job if the record cannot be read (`beside`). In it are also
+``q``, a short captured request, and ``1:0``, a short result of attempt 1."""
 
 REQUEST = "q"
 
@@ -40,6 +45,8 @@ class Row:
     has_pieces: bool = False
     mark: str = ""
     """Of the batch that wrote it; no other has the same."""
+    was: Job | None = None
+    """If its record is damaged, the job as which it is still found in the sorted sets."""
 
     def moved(self, wake_at: float, turn: int | None = None) -> Row:
         """Return the row of the same job, waiting for something else."""
@@ -48,23 +55,62 @@ class Row:
     def became(self, job: Job, wake_at: float, turn: int | None = None) -> Row:
         """Return the row of a job that has changed."""
         key = self.key if job.key else None
-        return replace(self, job=job, record=encode(job), wake_at=wake_at, turn=turn, key=key)
+        record = encode_job(job)
+        return replace(self, job=job, record=record, wake_at=wake_at, turn=turn, key=key, was=None)
 
 
-def row_from(fields: Sequence[bytes | None]) -> Row | None:
-    """Return the row that `FIELDS` make, None if there is none."""
-    mark, record, wake_at, turn, key, has_pieces = fields
+def row_from(job_id: str, fields: Sequence[bytes | None]) -> Row | None:
+    """Return the row that `FIELDS` make, None if there is none, or nothing of it can be read."""
+    mark, record, wake_at, turn, key, has_pieces, rest = fields
     if mark is None or record is None or wake_at is None:
         return None
-    return Row(
-        decode_job(record),
-        record,
-        float(wake_at),
-        None if turn is None else int(turn),
-        None if key is None else key.decode(),
-        has_pieces is not None,
-        mark.decode(),
+    row = partial(
+        Row,
+        record=record,
+        wake_at=_number(wake_at),
+        turn=None if turn is None else int(_number(turn)),
+        key=None if key is None else key.decode(errors="replace"),
+        has_pieces=has_pieces is not None,
+        mark=mark.decode(errors="replace"),
     )
+    try:
+        return row(decode_job(record))
+    except RecordDamaged as exc:
+        remains = _remains(job_id, rest, row.keywords)
+        if remains:
+            return row(salvage(remains, exc), was=_found(remains))
+        report(job_id, exc, "nothing of it is left, and it is forgotten")
+        return None
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def beside(job: Job) -> bytes:
+    """Return what finds a job, apart from its record."""
+    return encode((job.application, job.owner, job.queue, job.status, job.attempt))
+
+
+_decode_beside = msgspec.msgpack.Decoder(tuple[str, str | None, str, Status, int]).decode
+
+
+def _remains(job_id: str, data: bytes | None, row: dict[str, Any]) -> Remains | None:
+    try:
+        application, owner, queue, status, attempt = _decode_beside(data or b"")
+    except msgspec.DecodeError:
+        return None
+    key, wake_at = row["key"], row["wake_at"]
+    return Remains(job_id, application, owner, key, queue, status, attempt, wake_at)
+
+
+def _found(remains: Remains) -> Job:
+    """Return the job that is in all sorted sets where one with these remains may be."""
+    job = salvaged(remains)
+    return job.but(status=remains.status, callback=Callback("", "", due_at=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +198,7 @@ class Names:
 
     def entries(self, row: Row) -> dict[str, float]:
         """Return the sorted sets in which a job is, each with its score."""
-        job = row.job
+        job = row.was or row.job
         found = {self.of("all", job.application): 0.0}
         if job.owner is not None:
             found[self.of("owned", job.application, job.owner)] = 0.0
@@ -160,10 +206,9 @@ class Names:
                 found[self.of("unfinished", job.application, job.owner)] = 0.0
         if job.callback_at is not None:
             found[self.of("callbacks", job.application)] = job.callback_at
-        return found | self._by_status(row)
+        return found | self._by_status(row, job)
 
-    def _by_status(self, row: Row) -> dict[str, float]:
-        job = row.job
+    def _by_status(self, row: Row, job: Job) -> dict[str, float]:
         if row.turn is not None:
             turn = float(row.turn)
             return {self.ready(job.application, job.queue): turn, self.lane(job): turn}

@@ -1,0 +1,109 @@
+"""Takes jobs that wait, and has this process run them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+from deferit._core.commands import Claim, Claimed, Release
+from deferit._core.queries import Due
+from deferit._log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deferit._process.runs import Run
+    from deferit._process.worker import Worker
+
+CLAIM_INTERVAL = 1.0
+"""Seconds after which waiting jobs are looked for without being told of any: some become due by the clock alone."""
+
+
+class Claims:
+    """A duty of the keeper: fills the slots that are free with jobs that wait."""
+
+    def __init__(self, worker: Worker, application: str) -> None:
+        self._worker = worker
+        self._ledger = worker.ledger
+        self._application = application
+        self._claim_at = 0.0
+
+    def look(self) -> None:
+        """Look whether jobs wait that could begin, as after a restart."""
+        self._worker.has_backlog = self._is_any_due()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here, and no job waits that could."""
+        return not self._worker.runs and not self._is_any_due()
+
+    def recheck(self) -> None:
+        """Look for jobs that wait at the next occasion: another process has changed something."""
+        self._claim_at = 0.0
+
+    def claim(self) -> None:
+        """Take jobs that wait for the slots that are free."""
+        worker, now = self._worker, time.monotonic()
+        if worker.is_draining or not (worker.has_backlog or now >= self._claim_at):
+            return
+        self._claim_at = now + CLAIM_INTERVAL
+        slots = worker.slots.take_all() if self._is_any_due() else 0
+        if slots:
+            for claimed in self._claimed(slots):
+                self._begin(claimed)
+
+    def claim_one(self, job_id: str, tell: Callable[[int], object]) -> Run | None:
+        """Claim a job that this process was told to run, and begin it; None if it does not wait (any more).
+
+        ``tell`` is told the attempt before it begins, for the handler may end the process.
+        """
+        worker, now = self._worker, self._ledger.now()
+        worker.slots.bring()
+        claim = Claim(self._application, now, now + worker.lease, 1, job_id)
+        try:
+            found = cast("tuple[Claimed, ...]", self._ledger.execute(claim))
+        except BaseException:
+            worker.slots.give()
+            raise
+        if not found:
+            worker.slots.give()
+            return None
+        job = found[0].job
+        try:
+            tell(job.attempt)
+        except BaseException:
+            worker.slots.give()
+            self._ledger.submit(Release(job.id, job.attempt, now))
+            raise
+        return self._begin(found[0])
+
+    def _begin(self, claimed: Claimed) -> Run | None:
+        log(claimed.job)
+        self._ledger.signals.notify(claimed.job.id, claimed.job)
+        run = self._worker.begin(claimed)
+        if run:
+            self._worker.start(run)
+        return run
+
+    def _is_any_due(self) -> bool:
+        """Whether a job waits that may begin: only then is it worth to hold slots that a trial could have."""
+        self._worker.has_backlog = False
+        is_due = cast("bool", self._ledger.read(Due(self._application, self._ledger.now())))
+        self._worker.has_backlog |= is_due
+        return is_due
+
+    def _claimed(self, slots: int) -> tuple[Claimed, ...]:
+        """Claim jobs for slots that were taken; give back those that are too many."""
+        worker = self._worker
+        worker.has_backlog = False
+        now = self._ledger.now()
+        claim = Claim(self._application, now, now + worker.lease, slots)
+        try:
+            claimed = cast("tuple[Claimed, ...]", self._ledger.execute(claim))
+        except Exception:
+            worker.slots.give(slots)
+            worker.has_backlog = True
+            raise
+        worker.slots.give(slots - len(claimed))
+        worker.has_backlog |= len(claimed) == slots
+        return claimed

@@ -1,0 +1,381 @@
+"""What one process needs to keep its promises: performs what flows yield; owns ledger, worker and keeper."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
+
+import anyio.to_thread
+import msgspec
+
+from deferit._core.commands import Create
+from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
+from deferit._core.ids import RANDOM_BYTES, make_id
+from deferit._core.job import Job
+from deferit._core.queries import QUERIES, Changed, Changes
+from deferit._process.claims import Claims
+from deferit._process.clock import Clock
+from deferit._process.deliverer import Deliverer
+from deferit._process.forecaster import INTERVAL, Forecaster
+from deferit._process.keeper import PAUSE, Duty, Keeper
+from deferit._process.ledger import Ledger
+from deferit._process.offers import Offers
+from deferit._process.server import is_stopping
+from deferit._process.slots import Slots
+from deferit._process.trier import Trier
+from deferit._process.upkeep import Upkeep
+from deferit._process.worker import Worker
+from deferit._signals import AsyncSignal
+from deferit.exceptions import StoreUnavailable
+from deferit.executors.base import Dispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deferit._core.commands import Command
+    from deferit._core.effects import Effect
+    from deferit._process.runs import Replayer
+    from deferit.executors.base import Executor
+    from deferit.options import Options
+
+LONGEST_DOUBT = 4.5
+"""Seconds for which leases are not trusted at the most: a lost job is to be noticed within lease + 5 s."""
+
+TICK = 0.05
+"""Seconds between two looks at what other processes did; a look costs microseconds."""
+
+RENEWAL_AFTER = PAUSE + 0.25
+"""Seconds after which all that live have renewed their leases, when a store is back that was out of reach."""
+
+RETURN_AFTER = RENEWAL_AFTER + PAUSE
+"""The same since the store was last seen out of reach: it may have come back up to `PAUSE` seconds later."""
+
+
+class Hosting(msgspec.Struct, frozen=True, gc=False):
+    """What a process does that is no web server's: claims so many jobs at once, or with None only those it is told."""
+
+    concurrency: int | None
+
+
+class Engine:
+    """Performs what flows yield, runs jobs, keeps their leases alive, and takes over those of lost workers.
+
+    It belongs to one process; a forked child makes its own. Nothing is opened or started before `start`.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        executor: Executor,
+        replayer: Replayer,
+        elsewhere: Dispatcher | Hosting | None = None,
+    ) -> None:
+        """Begin jobs as they are accepted, so many at once, unless they are to be run ``elsewhere``."""
+        self.pid = os.getpid()
+        self.executor = executor
+        self._application = options.application
+        self._ledger = Ledger(options.store)
+        self._keeper = Keeper(TICK)
+        self._grace = options.grace
+        self._worker = Worker(options, self._ledger, executor, replayer, self._wake)
+        self._offers: Offers | None = None
+        if isinstance(elsewhere, Dispatcher):
+            self._offers = Offers(self._ledger, elsewhere, options.application)
+        self._claims_jobs = elsewhere is None or (
+            isinstance(elsewhere, Hosting) and elsewhere.concurrency is not None
+        )
+        if elsewhere is not None:
+            count = elsewhere.concurrency if isinstance(elsewhere, Hosting) else None
+            self._worker.slots = Slots(count or 0)
+        self._trier = Trier(self._worker)
+        self._claims = Claims(self._worker, options.application)
+        self._upkeep = Upkeep(self._worker)
+        renewal = options.lease / 3
+        self._forecaster = Forecaster(
+            options.application, options.concurrency, self._ledger, self._worker.durations
+        )
+        self._clock = Clock(min(max(renewal, RENEWAL_AFTER), LONGEST_DOUBT))
+        self._keeper.duties = self._duties(renewal)
+        callbacks, application = options.callbacks, options.application
+        self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
+        self._carried: dict[str, Mapping[str, Any]] = {}
+        self._seen_version = -1
+        self._cursor = -1
+        self._random = Random()
+        self._start_lock = threading.Lock()
+        self._is_started = False
+        self._is_draining = False
+        self._is_closed = False
+
+    def _duties(self, renewal: float) -> list[Duty]:
+        return [
+            Duty(self._look_at_server, 0),
+            Duty(self._observe, 0),
+            Duty(self._upkeep.write_reports, 0),
+            Duty(self._upkeep.expire, 0),
+            Duty(self._worker.give_back_late, 0),
+            Duty(self._claim, 0),
+            Duty(self._ledger.finish_again, 1),
+            Duty(self._upkeep.renew, renewal),
+            Duty(self._sweep, min(renewal, 5)),
+            Duty(self._forecaster.attend, INTERVAL),
+        ]
+
+    # --- its own life ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the store and start the threads; idempotent, from any thread.
+
+        Raises:
+            StoreUnavailable: the store cannot be opened; `start` may be called again.
+            ShuttingDown: it was closed.
+        """
+        with self._start_lock:
+            if self._is_started:
+                return
+            if self._is_closed:
+                raise ShuttingDown
+            self._ledger.open()
+            self._claims.look()
+            self._keeper.start()
+            if self._offers:
+                self._offers.start()
+            if self._deliverer:
+                self._deliverer.start()
+            self._is_started = True
+            _engines.add(self)
+
+    def drain(self) -> None:
+        """Begin no more jobs, and let nobody wait here any longer: this process is about to end; idempotent.
+
+        What is accepted from now on is left to other processes, or the next.
+        """
+        if not self._is_draining:
+            self._is_draining = True
+            self._worker.drain()
+            if self._offers:
+                self._offers.drain()
+            self._ledger.signals.notify_all()
+
+    def close(self) -> None:
+        """Take no more jobs, let running ones end within the option ``grace``, give back the rest; idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.drain()
+        if self._is_started:
+            self._worker.close()
+            if self._offers:
+                self._offers.close(self._grace)
+            self._keeper.close()
+            if self._deliverer:
+                self._deliverer.close()
+            self._worker.give_back()  # what the keeper claimed while the worker closed
+            self._forecaster.write()
+            self._ledger.close()
+        self.executor.close()
+        _engines.discard(self)
+
+    def run(self, job_id: str, claimed: Callable[[int], object]) -> None:
+        """Claim a job by its id, run it here, and return when the store knows how it ended; see `Hosted.run`."""
+        self.start()
+        run = self._claims.claim_one(job_id, claimed)
+        if run:
+            run.over.wait()
+            self._ledger.settle()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here, and no job waits that could."""
+        return self._claims.is_idle
+
+    def draft(self, **members: Any) -> Job:
+        """Return a new job of this application, as it will be accepted."""
+        now = self._ledger.now()
+        job_id = make_id(now, self._random.take())
+        return Job(
+            id=job_id,
+            application=self._application,
+            created_at=now,
+            updated_at=now,
+            due_at=now,
+            **members,
+        )
+
+    def carry(self, job_id: str, entries: Mapping[str, Any]) -> None:
+        """Keep what a captured request has by reference, until its job is created."""
+        self._carried[job_id] = entries
+
+    # --- what flows yield --------------------------------------------------------------------------------------------
+
+    def perform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
+        """Do what a flow yields, and return the answer."""
+        if not self._is_started:
+            self._start_for(effect)
+        match effect:
+            case Create():
+                return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
+            case Try():
+                return self._trier.tries(effect, self._carried.pop(effect.job.id, {}))
+            case Wait():
+                return self._wait(effect)
+            case Stop(job):
+                return self._offers.revoke(job) if self._offers else self._worker.stop(job)
+            case Now():
+                return self._ledger.now()
+            case Foresee():
+                return self._forecaster.foresee(effect)
+            case Recall():
+                return self._forecaster.recall(effect)
+            case _ if isinstance(effect, QUERIES):
+                return self._ledger.read(effect)
+            case _:
+                return self._ledger.execute(cast("Command", effect))
+
+    async def aperform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
+        """Same as `perform`, but awaits."""
+        if not self._is_started:
+            await anyio.to_thread.run_sync(self._start_for, effect)
+        match effect:
+            case Create():
+                return await self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
+            case Try():
+                return await self._trier.atries(effect, self._carried.pop(effect.job.id, {}))
+            case Wait():
+                return await self._await(effect)
+            case Stop(job):
+                return await self._astop(job)
+            case Now():
+                return self._ledger.now()
+            case Foresee():
+                return await self._forecaster.aforesee(effect)
+            case Recall():
+                return await self._forecaster.arecall(effect)
+            case _ if isinstance(effect, QUERIES):
+                return await self._ledger.aread(effect)
+            case _:
+                return await self._ledger.aexecute(cast("Command", effect))
+
+    async def _astop(self, job: Job) -> str:
+        if self._offers:
+            return await anyio.to_thread.run_sync(self._offers.revoke, job)
+        return await self._worker.astop(job)
+
+    def _start_for(self, effect: Effect) -> None:
+        try:
+            self.start()
+        except StoreUnavailable:
+            if isinstance(effect, Create):
+                self._carried.pop(effect.job.id, None)
+            raise
+
+    def _wait(self, wait: Wait) -> Job:
+        deadline = time.monotonic() + wait.seconds
+        signal = threading.Event()
+        with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
+            job = self._ledger.get(wait.job.id)
+            while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
+                self._check_open()
+                signal.wait(left)
+                signal.clear()
+                job = watch.after(job)
+        return job
+
+    async def _await(self, wait: Wait) -> Job:
+        deadline = time.monotonic() + wait.seconds
+        signal = AsyncSignal()
+        with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
+            job = await self._ledger.aget(wait.job.id)
+            while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
+                self._check_open()
+                await signal.wait(left)
+                signal.clear()
+                job = watch.after(job)
+        return job
+
+    def _check_open(self) -> None:
+        if self._is_draining:
+            raise ShuttingDown
+
+    # --- duties of the keeper ----------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Have somebody look after jobs that wait."""
+        if self._offers:
+            self._offers.wake()
+        else:
+            self._keeper.wake()
+
+    def _claim(self) -> None:
+        """Take jobs that wait, unless others run them, or say which ones."""
+        if self._claims_jobs:
+            self._claims.claim()
+
+    def _sweep(self) -> bool:
+        """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
+        return not self._clock.is_certain() or self._upkeep.sweep()
+
+    def _look_at_server(self) -> None:
+        """Make way as soon as the server was told to stop: it waits for those who wait here."""
+        if is_stopping():
+            self.drain()
+
+    def _observe(self) -> None:
+        """Look what other processes did to the store, and tell whom it concerns."""
+        try:
+            self._look_at_others()
+        except StoreUnavailable:
+            self._clock.doubt(RETURN_AFTER)
+            raise
+
+    def _look_at_others(self) -> None:
+        version = self._ledger.store.version()
+        if version == self._seen_version:
+            return
+        changed = cast("Changed", self._ledger.read(Changes(self._cursor)))
+        # What happened before the first look is not told: then those who wait look for themselves.
+        job_ids = changed.job_ids if self._cursor >= 0 else self._ledger.signals.watched()
+        self._seen_version, self._cursor = version, changed.cursor
+        self._ledger.tell(job_ids)
+        self._claims.recheck()
+        self._upkeep.recheck(job_ids)
+        if self._offers:
+            self._offers.recheck(job_ids)
+
+
+RANDOM_AT_ONCE = 256
+"""Ids for which random bytes are taken from the system together: for each call Python lets go of its lock."""
+
+
+class Random:
+    """Random bytes of the system's, each given out once; it belongs to one process, like its engine."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ready: list[bytes] = []
+
+    def take(self) -> bytes:
+        """Return as many as an id has."""
+        with self._lock:
+            if not self._ready:
+                bulk = secrets.token_bytes(RANDOM_BYTES * RANDOM_AT_ONCE)
+                self._ready = [
+                    bulk[at : at + RANDOM_BYTES] for at in range(0, len(bulk), RANDOM_BYTES)
+                ]
+            return self._ready.pop()
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Let a process that ends, without a lifespan that would tell, give back what it runs."""
+    for engine in list(_engines):
+        if engine.pid == os.getpid():
+            engine.close()

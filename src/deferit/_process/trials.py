@@ -1,0 +1,134 @@
+"""A job that runs before it is stored, in the hope that it ends in time and never has to be."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from deferit._core.effects import ShuttingDown
+from deferit._core.http import Response
+from deferit._core.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deferit._core.commands import Create
+    from deferit._core.http import Pairs
+    from deferit._core.job import Job
+    from deferit._process.runs import Run
+
+MOST_PIECES = 4
+"""Full pieces of a response that are held in memory (1 MiB); a longer response has its job stored."""
+
+
+class ResponseMissing(RuntimeError):
+    """The application ended without a whole response."""
+
+
+class End:
+    """How a tried run ended."""
+
+    def __init__(
+        self, outcome: Outcome, escaped: BaseException | None, headers: Pairs = ()
+    ) -> None:
+        self.outcome = outcome
+        self.escaped = escaped
+        self.headers = headers
+        """The response's as they were sent; the outcome's are made to be read elsewhere."""
+
+
+class Trial:
+    """What is held of a run whose job is not stored: either it is answered from here, or all of it goes to the store.
+
+    The run writes and ends in its own thread, the request that waits decides in another, and what is committed is
+    learned in a third; so each step is taken under a lock, and what came first holds.
+    """
+
+    def __init__(self, create: Create, store: Callable[[Run], object]) -> None:
+        """Be the trial of a job that ``store`` begins to have stored."""
+        self.create = create
+        self._store = store
+        self.failure: Exception | None = None
+        self._lock = threading.Lock()
+        self._pieces: list[bytes] = []
+        self._end: End | None = None
+        self._is_keeping = False
+        self._is_kept = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the response is too long to be held."""
+        return len(self._pieces) >= MOST_PIECES
+
+    def holds(self, piece: bytes) -> bool:
+        """Take a piece of the response; False if it has to go to the store."""
+        with self._lock:
+            if not self._is_kept:
+                self._pieces.append(piece)
+            return not self._is_kept
+
+    def holds_end(self, end: End) -> bool:
+        """Take the end of the run; False if it has to go to the store."""
+        with self._lock:
+            if not self._is_kept:
+                self._end = end
+            return not self._is_kept
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the job is in the store."""
+        return self._is_kept
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known what to answer: the end came in time, or the job is stored."""
+        with self._lock:
+            return self._is_kept or (self._end is not None and not self._is_keeping)
+
+    def answer(self) -> Response | Job:
+        """Return the job if it is stored, else the handler's response.
+
+        Raises:
+            BaseException: what the handler raised in place of one, as it would have without deferit.
+        """
+        if self._is_kept:
+            return self.create.job
+        assert self._end is not None
+        outcome = self._end.outcome
+        if outcome.result is None:
+            raise self._end.escaped or ResponseMissing
+        body = b"".join([*self._pieces, outcome.body])
+        return Response(outcome.result.status, self._end.headers, body)
+
+    @property
+    def aside(self) -> BaseException | None:
+        """What the application raised beside the response that is the answer; its server would have logged it."""
+        return None if self._is_kept or self._end is None else self._end.escaped
+
+    def keep(self, run: Run) -> None:
+        """Have the job of the run stored, if that is not under way and the end is not known."""
+        with self._lock:
+            if self._is_keeping or self._end is not None:
+                return
+            self._is_keeping = True
+        self._store(run)
+
+    def was_kept(self, store: Callable[[int, bytes], object]) -> End | None:
+        """Take note that the job is in the store, and have it get what was held; return the end of the run if known."""
+        with self._lock:
+            for index, piece in enumerate(self._pieces):
+                store(index, piece)  # before anything of the run's own can follow
+            self._is_kept = True
+            return self._end
+
+    def was_not_kept(self, failure: Exception) -> None:
+        """Take note that the job could not be stored: the request has to wait for the end after all."""
+        with self._lock:
+            self.failure = failure
+            self._is_keeping = False
+
+    def has_left(self) -> None:
+        """Take note that the run is over: without an end it was broken off, as the process is to end."""
+        with self._lock:
+            if self._end is None and not self._is_kept:
+                self._end = End(Outcome(None, None), ShuttingDown())

@@ -1,0 +1,324 @@
+"""Runs jobs in this process: begins their runs, ends them, and stops them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+from msgspec.structs import replace
+
+from deferit._core.commands import Claimed, Create, Finish, Release, Report
+from deferit._core.effects import ShuttingDown
+from deferit._core.job import Failure, Job
+from deferit._core.outcome import outcome
+from deferit._core.retry import retry_at
+from deferit._log import log_exception, log_new, log_unreadable
+from deferit._loops import current_loop
+from deferit._process.committer import returned
+from deferit._process.durations import Durations
+from deferit._process.runs import Run
+from deferit._process.slots import Slots
+from deferit._process.trials import End
+from deferit._records import decode_captured
+from deferit._signals import AsyncSignal
+from deferit.exceptions import JobNotFound, LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deferit._process.ledger import Ledger
+    from deferit._process.runs import Replayer
+    from deferit.executors.base import Executor
+    from deferit.options import Options
+
+logger = logging.getLogger("deferit")
+
+_random = Random().random  # noqa: S311  jitter is no secret; the shared generator is the application's
+
+STOP_PATIENCE = 1.0
+"""Seconds that a cancel waits to see a task end, before it says no more than ``asked to stop``."""
+
+
+class Worker:
+    """Has the jobs of one application run by an executor, so many at once."""
+
+    def __init__(
+        self,
+        options: Options,
+        ledger: Ledger,
+        executor: Executor,
+        replayer: Replayer,
+        wake_keeper: Callable[[], object],
+    ) -> None:
+        self.ledger = ledger
+        self.replayer = replayer
+        self.durations = Durations()
+        self.max_result = options.max_result
+        self._wake_keeper = wake_keeper
+        self.executor = executor
+        self.lease = options.lease
+        self._grace = options.grace
+        self.slots: Slots[Run] = Slots(options.concurrency)
+        self.runs: dict[tuple[str, int], Run] = {}
+        self.trials: set[Run] = set()
+        self.carried: dict[str, Mapping[str, Any]] = {}
+        self.backend = "asyncio"
+        self.has_backlog = True
+        self.is_draining = False
+        self.is_closing = False
+
+    def drain(self) -> None:
+        """Begin nothing more; what comes is left to others, and what was only tried is stored."""
+        self.is_draining = True
+        for run in list(self.trials):
+            run.keep()
+
+    def close(self) -> None:
+        """Take no more jobs, let runs end within the option ``grace``, and give back the jobs of the others."""
+        self.is_closing = True
+        self.drain()
+        trials = list(self.trials)
+        deadline = time.monotonic() + self._grace
+        for run in [*trials, *self.runs.values()]:
+            run.over.wait(max(0.0, deadline - time.monotonic()))
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Stop what runs, and give back its jobs."""
+        trials = list(self.trials)
+        for run in {run for run in [*trials, *self.runs.values()] if not run.over.is_set()}:
+            self.stop_run(run)
+            self._release(run)
+
+    def _release(self, run: Run) -> None:
+        """Have the store give the job of a run back."""
+        now = self.ledger.now()
+        self.ledger.submit(Release(run.id, run.attempt, now, has_begun=run.has_begun))
+
+    def give_back_late(self) -> None:
+        """Give back jobs that were taken ahead, and still wait for what takes longer than was to be expected."""
+        for run in self.slots.withdraw():
+            self._release(run)
+            self._leave(run)
+
+    # --- a job's life here -------------------------------------------------------------------------------------------
+
+    def create(self, create: Create, carried: Mapping[str, Any]) -> Job:
+        """Make a job durable, and begin it if there is a slot.
+
+        ``carried`` is what its captured request has by reference, for as long as the job may begin in this process.
+
+        Raises:
+            ShuttingDown: this process takes no more jobs.
+            StoreUnavailable: the job could not be made durable, and does not exist.
+        """
+        return self.commit(self.at_once(create, carried))
+
+    async def aprepare(self) -> None:
+        """Have the executor ready before a job is promised to begin."""
+        self.backend = current_loop().backend
+        await self.executor.aprepare(self.backend)
+
+    def commit(self, create: Create) -> Job:
+        """Make a job durable, and begin it if it is claimed."""
+        result = self.ledger.outcome(create)
+        run = self._created(create, result)
+        if run:
+            self.start(run)
+        return cast("Job", returned(result))
+
+    async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
+        """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
+        await self.aprepare()
+        return await self.acommit(self.at_once(create, carried))
+
+    async def acommit(self, create: Create) -> Job:
+        """Same as `commit`, but awaits it."""
+        result = await self.ledger.aoutcome(create, partial(self._go_on_without, create))
+        run = self._created(create, result)
+        if run:
+            await self.astart(run)
+        return cast("Job", returned(result))
+
+    def at_once(
+        self, create: Create, carried: Mapping[str, Any], *, is_urgent: bool = False
+    ) -> Create:
+        """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it.
+
+        An urgent one, whose client may have the answer at once, passes those that wait. Of a queue with slots only the
+        store knows how many there are.
+        """
+        if self.is_closing:
+            raise ShuttingDown
+        if carried:
+            self.carried[create.job.id] = carried
+        now = self.ledger.now()
+        has_turn = (is_urgent or not self.has_backlog) and create.job.slots is None
+        if (
+            self.is_draining
+            or not has_turn
+            or create.job.due_at > now
+            or not self.slots.take(ahead=not is_urgent)
+        ):
+            return create
+        return replace(create, job=create.job.claimed(now), lease_until=now + self.lease)
+
+    def _created(self, create: Create, result: object) -> Run | None:
+        """Take note of a new job, or of why there is none; return its run if it begins here and now."""
+        is_ours = create.lease_until is not None
+        if isinstance(result, Exception):
+            self._drop(create)
+            return None
+        if isinstance(result, Job) and result.id != create.job.id:
+            self._drop(create)
+            return None
+        log_new(create.job)
+        if is_ours:
+            return self.begin(Claimed(create.job, create.request))
+        self.has_backlog = True
+        self._wake_keeper()
+        return None
+
+    def _drop(self, create: Create) -> None:
+        """Forget a job that was not made."""
+        self.carried.pop(create.job.id, None)
+        self.slots.give(int(create.lease_until is not None))
+
+    def _go_on_without(self, create: Create, result: object) -> None:
+        """Begin a job whose submitter has gone while it was committed."""
+        run = self._created(create, result)
+        if run:
+            self.start(run)
+
+    def start(self, run: Run) -> None:
+        """Hand a run to the executor, as soon as another has left if it was taken ahead."""
+        if self.slots.enter(run, may_wait=run.trial is None):
+            self._submit(run)
+
+    async def astart(self, run: Run) -> None:
+        """Same as `start`, but from a task."""
+        if self.slots.enter(run, may_wait=run.trial is None):
+            run.has_begun = True
+            await self.executor.asubmit(run)
+
+    def _submit(self, run: Run) -> None:
+        """Have the executor do it; if it does not take it, the job goes back."""
+        run.has_begun = True
+        try:
+            self.executor.submit(run)
+        except Exception:
+            logger.exception("%s: the executor takes no work", run.route)
+            self.broken_off(run)
+
+    def begin(self, claimed: Claimed) -> Run | None:
+        """Return the run of a claimed job, for which a slot was taken."""
+        job = claimed.job
+        carried = self.carried.pop(job.id, {})
+        try:
+            captured = decode_captured(claimed.request)
+        except ValueError as exc:
+            self.slots.give()
+            log_unreadable(job, exc)
+            error = Failure("route-gone", f"The captured request cannot be read: {exc}.")
+            self.ledger.submit(Finish(job.id, job.attempt, self.ledger.now(), None, error))
+            return None
+        run = Run(self, job, captured, carried, self.backend)
+        self.runs[job.id, job.attempt] = run
+        return run
+
+    def ended(self, run: Run, escaped: BaseException | None) -> None:
+        """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
+        try:
+            if not run.canceled and not isinstance(escaped, LeaseLost):
+                misses = run.captured.is_marked and not run.has_reached_mark
+                ended = outcome(run.recorder, escaped, run.raised, misses_handler=misses)
+                end = End(ended, escaped, run.recorder.headers)
+                if run.trial is None or not run.trial.holds_end(end):
+                    self.finish(run, end)
+        except Exception:  # the run must leave, or its lease would be renewed for ever
+            logger.exception("%s: the end of a job could not be taken down", run.route)
+        finally:
+            self._leave(run)
+
+    def finish(self, run: Run, end: End) -> None:
+        """Have the store take down how a run has ended."""
+        result, error = end.outcome.result, end.outcome.error
+        now = self.ledger.now()
+        if run.is_cut_off or isinstance(end.escaped, ShuttingDown):
+            self.ledger.submit(Release(run.id, run.attempt, now))
+            return
+        self.durations.add(run.job, now, error)
+        again_at = retry_at(run.job, end.outcome, now, _random())
+        self.ledger.submit(
+            Finish(run.id, run.attempt, now, result, error, end.outcome.body, again_at)
+        )
+        if error and error.code == "handler-exception":
+            log_exception(run, run.route, end.escaped or run.raised)
+
+    def broken_off(self, run: Run) -> None:
+        """Give back the job of a run whose task was canceled: by a client, or because its loop ends."""
+        if not run.canceled:
+            self._release(run)
+        self._leave(run)
+
+    def _leave(self, run: Run) -> None:
+        run.over.set()
+        if run.trial:
+            run.trial.has_left()
+        self.runs.pop((run.id, run.attempt), None)
+        self.trials.discard(run)
+        following = self.slots.leave(run)
+        if following:
+            self._submit(following)
+        self.ledger.signals.notify(run.id)
+        if self.has_backlog:
+            self._wake_keeper()
+
+    def report(self, run: Run, percent: int | None, message: str | None) -> None:
+        """Write what a handler reports; one whose job is not its own any more is told to stop."""
+        report = Report(run.id, run.attempt, self.ledger.now(), percent, message)
+        self.ledger.submit(report, partial(self._reported, run))
+
+    def _reported(self, run: Run, result: object) -> None:
+        if isinstance(result, LeaseLost | JobNotFound):
+            self.stop_run(run)
+        elif isinstance(result, Job):
+            self.ledger.signals.notify(result.id, result)
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    def stop(self, job: Job) -> str:
+        """Tell a running job to stop; return what is guaranteed of it: ``stopped`` or ``asked to stop``."""
+        run = self._stoppable(job)
+        return _guarantee(run is not None and run.over.wait(STOP_PATIENCE))
+
+    async def astop(self, job: Job) -> str:
+        """Same as `stop`, but awaits the end of the run."""
+        signal = AsyncSignal()
+        with self.ledger.signals.watching(job.id, signal.set):
+            run = self._stoppable(job)
+            with anyio.move_on_after(STOP_PATIENCE):
+                while run and not run.over.is_set():
+                    await signal.wait()
+                    signal.clear()
+        return _guarantee(run is not None and run.over.is_set())
+
+    def _stoppable(self, job: Job) -> Run | None:
+        """Tell the run of a job to stop; return it if it runs here and can be stopped."""
+        run = self.runs.get((job.id, job.attempt))
+        self.stop_run(run)
+        return run if self.executor.can_stop else None
+
+    def stop_run(self, run: Run | None) -> None:
+        """Tell a run to stop, if there is one."""
+        if run:
+            run.cancel()
+            self.executor.stop(run)
+
+
+def _guarantee(is_stopped: bool) -> str:  # noqa: FBT001  one question, one answer
+    return "stopped" if is_stopped else "asked to stop"
