@@ -447,6 +447,41 @@ def test_who_began_to_wait_before_the_first_look_is_woken_by_it(tmp_path: Path) 
     there.engine.close()
 
 
+class HardOfHearing(SQLiteStore):
+    """Hears of changes when the test says so, as a store does that is told of them by its server."""
+
+    heard = 0
+
+    def version(self) -> int:
+        return self.heard
+
+
+def test_who_waits_is_told_of_a_change_that_is_seen_before_it_was_heard_of(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    store = HardOfHearing(url)
+    here, there = Kit(store), Kit(SQLiteStore(url))
+    here.engine._ledger.open()
+    here.engine._observe()
+    began, gate = held(there)
+    job = there.engine.perform(there.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+    store.heard += 1
+
+    with here.engine._ledger.signals.watching(job.id, lambda: None) as watch:
+        before = here.engine._ledger.get(job.id)
+        gate.set()
+        there.engine.perform(Wait(job, PATIENCE))
+        here.engine._observe()
+        told = watch.after(before)
+        store.heard += 1
+        here.engine._observe()
+
+    assert (before.status, told.status) == (Status.RUNNING, Status.SUCCEEDED)
+    here.engine._ledger.close()
+    there.engine.close()
+
+
 def test_a_cancel_in_another_process_reaches_the_handler(pair: tuple[Kit, Kit]) -> None:
     here, there = pair
     began, told = threading.Event(), threading.Event()

@@ -325,6 +325,7 @@ class Engine:
         if version == self._seen_version:
             return
         changed = cast("Changed", self._ledger.read(Changes(self._cursor)))
+        self._ledger.forget()
         # What happened before the first look is not told: then those who wait look for themselves.
         job_ids = changed.job_ids if self._cursor >= 0 else self._ledger.signals.watched()
         self._seen_version, self._cursor = version, changed.cursor

@@ -149,6 +149,10 @@ class Ledger:
             known[job_id] = cast("Job", self.read(Get(job_id)))
         return known[job_id]
 
+    def forget(self) -> None:
+        """Remember no job: the store may show a change before it is heard that there was one."""
+        self._known = (self._known[0], {})  # another one: who reads just now keeps what is found in the old one
+
     def _version(self) -> int:
         try:
             return self.store.version()
