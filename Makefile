@@ -86,8 +86,8 @@ sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are s
 
 .PHONY: hostile big-bodies fuzz
 hostile: $(VENV)/test.stamp  ## send thousands of hostile requests, in process and over sockets (10 minutes)
-	HOSTILE_EXAMPLES=$${HOSTILE_EXAMPLES:-5000} $(BIN)/python -m pytest --durations=9 \
-	    tests/hostile/test_bad_input.py tests/hostile/test_bytes.py
+	HOSTILE_EXAMPLES=$${HOSTILE_EXAMPLES:-5000} HOSTILE_STATES=all $(BIN)/python -m pytest --durations=9 \
+	    tests/hostile/test_bad_input.py tests/hostile/test_bytes.py tests/hostile/test_fields.py
 
 big-bodies: $(VENV)/test.stamp  ## what bodies and results of 500 MiB cost one process (4 minutes)
 	PYTHONPATH=. $(BIN)/python -m tests.hostile.big_bodies
