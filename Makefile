@@ -113,6 +113,10 @@ bench-quick: $(VENV)/test.stamp  ## the same with one round of a second each, fo
 bench-estimates: $(VENV)/test.stamp  ## how good estimates are, and what polling by them costs (seconds)
 	$(BIN)/python -m benchmarks.estimates
 
+.PHONY: costs
+costs: $(VENV)/test.stamp  ## record what requests and imports cost, in calls: tests compare with it
+	$(BIN)/python -m tests.costs.records
+
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .venv-bench .conformance benchmarks/.kept build dist htmlcov .coverage .coverage.* \
 	    .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
