@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from deferit._core.http import NEVER_REPLAYED, Pairs, first, without
+from deferit._core.ids import urlsafe
 from deferit._core.job import Result
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Recorder:
 
     def _etag(self) -> str:
         own = first(self._headers, "etag")
-        return own or f'"{urlsafe_b64encode(self._digest.digest()).decode().rstrip("=")}"'
+        return own or f'"{urlsafe(self._digest.digest())}"'
 
     def _absolute(self, headers: Pairs) -> Pairs:
         """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""
