@@ -53,8 +53,11 @@ class EventLoopExecutor(Executor):
                 self._served = None
                 group.cancel_scope.cancel()
 
+    def is_ready(self, backend: str) -> bool:
+        return self._served is not None or (os.getpid(), backend) in self._private
+
     async def aprepare(self, backend: str) -> None:
-        if self._served is None and (os.getpid(), backend) not in self._private:
+        if not self.is_ready(backend):
             await anyio.to_thread.run_sync(self._private_host, backend)
 
     def submit(self, work: Work) -> None:
