@@ -184,8 +184,8 @@ def _error(job: Job, error: Failure) -> dict[str, Any]:
 
 def _time(instant: float) -> str:
     """Return an instant as RFC 3339 has it, in UTC."""
-    second, millisecond = divmod(int(instant * 1000), 1000)
-    return f"{_second(second)}.{millisecond:03}Z"
+    milliseconds = int(instant * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 
 
 @lru_cache(RECENT)

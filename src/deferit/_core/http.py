@@ -157,7 +157,10 @@ _HOST = re.compile(r"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]{1,1024}")
 def first(pairs: Pairs, name: str) -> str | None:
     """Return the first value of a field, whatever the case of its name, or None."""
     wanted = name.lower()
-    return next((value for key, value in pairs if key.lower() == wanted), None)
+    for key, value in pairs:
+        if key.lower() == wanted:
+            return value
+    return None
 
 
 def without(pairs: Pairs, names: frozenset[str]) -> Pairs:

@@ -71,7 +71,7 @@ class Recorder:
         """
         if status not in STATUS_CODES:
             raise IllegalResponse(f"a handler cannot answer with the status code {status}")
-        self._headers = tuple(_legal(*pair) for pair in headers)
+        self._headers = tuple([_legal(name, value) for name, value in headers])
         self._status = status
 
     def write(self, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -112,6 +112,8 @@ class Recorder:
 
     def _absolute(self, headers: Pairs) -> Pairs:
         """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""
+        if first(headers, "location") is None:
+            return headers
         return tuple(
             (name, _joined(self._url, value)) if name.lower() == "location" else (name, value)
             for name, value in headers

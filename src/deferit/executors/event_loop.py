@@ -89,6 +89,9 @@ class _Host(ABC):
 
     def __init__(self) -> None:
         self._loop = current_loop()
+        self._new_scope = type(
+            anyio.CancelScope()
+        )  # anyio would look each time in which loop it is
         self._begun: dict[Work, anyio.CancelScope] = {}
 
     @abstractmethod
@@ -106,7 +109,7 @@ class _Host(ABC):
             self._loop.post(scope.cancel)
 
     async def _run(self, work: Work) -> None:
-        with anyio.CancelScope() as scope:
+        with self._new_scope() as scope:
             self._begun[work] = scope
             try:
                 await work.arun()
