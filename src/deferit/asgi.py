@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,7 +27,6 @@ from deferit._core.http import OF_THE_SUBMITTER, Fields, Request, Response, is_h
 from deferit._host import HOSTING
 from deferit._middleware import Middleware, Passage, split
 from deferit._misuse import refuse_other_interface, warn_of_lost_marks
-from deferit._process.committer import returned
 from deferit._process.runs import Replayer
 from deferit.context import current
 from deferit.exceptions import OptionError, StoreError, StoreUnavailable
@@ -35,7 +34,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -134,7 +133,7 @@ class ASGIMiddleware(Middleware):
             if isinstance(effect, Capture):
                 return passage.capture(effect)
             if isinstance(effect, Try):
-                return passage.try_while_connected(effect)
+                return engine.atry(effect, passage.while_connected)
             return engine.aperform(effect)
 
         self.local.remember(passage.scope)
@@ -300,21 +299,21 @@ class _ASGIPassage(Passage):
             if (await self.receive())["type"] == "http.disconnect":
                 raise ClientGone
 
-    async def try_while_connected(self, effect: Try) -> object:
-        """Have a job tried for as long as the client is there.
+    @asynccontextmanager
+    async def while_connected(self) -> AsyncIterator[None]:
+        """Cancel the block as soon as the client goes away.
 
         Raises:
-            ClientGone: it went away; the job is stored, and goes on.
+            ClientGone: it did.
         """
-        outcome: object = ClientGone()
+        is_over = False
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_when_gone, self._outer_receive, group.cancel_scope)
-            try:
-                outcome = await self.middleware.engine.aperform(effect)
-            except Exception as exc:  # noqa: BLE001  a group would wrap it
-                outcome = exc
+            yield
+            is_over = True
             group.cancel_scope.cancel()
-        return returned(outcome)
+        if not is_over:
+            raise ClientGone
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the scope that can be stored, and those that are carried by reference."""

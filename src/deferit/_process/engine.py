@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from deferit._core.commands import Command
     from deferit._core.effects import Effect
     from deferit._process.runs import Replayer
+    from deferit._process.trier import Meanwhile
     from deferit.executors.base import Executor
     from deferit.options import Options
 
@@ -254,6 +255,13 @@ class Engine:
                 return self._ledger.aread(effect)
             case _:
                 return self._ledger.aexecute(cast("Command", effect))
+
+    async def atry(self, effect: Try, meanwhile: Meanwhile) -> object:
+        """Same as `aperform`, but spends the time in ``meanwhile`` if it takes a while."""
+        if not self._is_started:
+            await anyio.to_thread.run_sync(self._start_for, effect)
+        carried = self._carried.pop(effect.job.id, {})
+        return await self._trier.atries(effect, carried, meanwhile)
 
     async def _astarted(self, effect: Effect) -> object:
         """Start, then perform an effect."""

@@ -40,7 +40,7 @@ APPLICATION_ID = 0x64667274
 """How `file` and we tell the database from others: "dfrt"."""
 
 PAGE = 8192
-"""Bytes of a page: what is longer than a quarter of one lies in pages of its own, as most requests would in SQLite's."""
+"""Bytes of a page: what is longer than a quarter of one lies in pages of its own, as most requests would by default."""
 
 LOG_SIZE = 16 * 2**20
 """Bytes to which the log is cut back after a large result has gone through it; SQLite itself lets it be for ever."""
