@@ -19,6 +19,8 @@ from tests.hostile.big_bodies import GUNICORN, MEBIBYTE, NOISE, ended, processes
 from tests.servers.harness import UVICORN, Kind, Server, until
 from tests.web.sites import FRAMEWORKS, site
 
+from deferit.stores._sqlite_file import PAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -192,8 +194,8 @@ def test_a_damaged_file_is_said_until_a_new_one_is_in_its_place(kind: Kind, tmp_
 def damage(path: Path) -> None:
     """Overwrite all pages but the first, in place."""
     with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(os.urandom(path.stat().st_size - 4096))
+        file.seek(PAGE)
+        file.write(os.urandom(path.stat().st_size - PAGE))
 
 
 def test_a_record_whose_bytes_were_changed_is_503_and_the_others_are_not(

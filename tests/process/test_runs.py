@@ -67,7 +67,8 @@ def test_a_long_body_goes_in_and_out_in_pieces(process: Process) -> None:
         answer(run, b"".join(run.body()))
 
     async def ahandler(run: Run) -> None:
-        await aanswer(run, b"".join([piece async for piece in run.abody()]))
+        indexes = range(run.captured.chunks + 1)
+        await aanswer(run, b"".join([await run.apiece(index) for index in indexes]))
 
     process.handlers.handler, process.handlers.ahandler = handler, ahandler
     job = draft()

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 KNOWN = 1_000
 """Jobs that are remembered until the store changes: those who wait for one job ask for it all at once."""
 
+_COMPLAINTS = (StoreUnavailable, RecordDamaged)
+
 SILENCE = 10.0
 """Seconds in which the same complaint of the store is not logged once more: each request would."""
 
@@ -198,7 +200,7 @@ class Ledger:
 
     def _complained(self, outcome: object) -> object:
         """Log what is wrong with the store, if that is the outcome, but the same not again and again; return it."""
-        if isinstance(outcome, StoreUnavailable | RecordDamaged):
+        if isinstance(outcome, _COMPLAINTS):
             now, (text, until) = time.monotonic(), self._complaint
             if str(outcome) != text or now >= until:
                 self._complaint = (str(outcome), now + SILENCE)

@@ -19,7 +19,7 @@ from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from deferit._core.job import Job
     from deferit._process.trials import Trial
@@ -189,13 +189,13 @@ class Run(RunningJob, Work):
             yield self._bytes(piece)
         yield self.captured.body
 
-    async def abody(self) -> AsyncGenerator[bytes, None]:
-        """Same as `body`, but awaits the store."""
-        for index in range(self.captured.chunks):
-            with self._cut_off_by_an_outage():
-                piece = await self._worker.ledger.aread(Load(self.id, 0, index))
-            yield self._bytes(piece)
-        yield self.captured.body
+    async def apiece(self, index: int) -> bytes:
+        """Return one of the pieces that `body` yields."""
+        if index == self.captured.chunks:
+            return self.captured.body
+        with self._cut_off_by_an_outage():
+            piece = await self._worker.ledger.aread(Load(self.id, 0, index))
+        return self._bytes(piece)
 
     def write(self, data: bytes) -> None:
         """Take a part of the response's body; store what is enough of it.
