@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tests.chaos.herd import LEASE
 from tests.servers.harness import until
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 SHARE = 12
 """One kill in so many is one of each kind that is rare, for it takes all of something with it."""
+
+
+LONGEST_OUTAGE = 1.5 * LEASE
+"""Seconds for which the store's server stays away: often longer than what is left of the leases."""
 
 
 class Blow(StrEnum):
@@ -94,10 +100,13 @@ class Monkey:
             case Blow.BROKER:
                 assert target.broker is not None
                 target.broker.kill()
+                self.pause()
                 target.broker.start()
             case Blow.STORE:
                 with self._book.outage():
-                    target.store.strike()
+                    target.store.kill()
+                    self.pause(LONGEST_OUTAGE)
+                    target.store.start()
 
     def tend(self) -> None:
         """Start the server again if it has ended by itself: uvicorn does, if a worker is told to end as it starts."""
@@ -124,6 +133,6 @@ class Monkey:
             return False
         return True
 
-    def pause(self, wait: Callable[[float], object]) -> None:
+    def pause(self, most: float = 1.0) -> None:
         """Let a random time pass: what was killed is struck while it starts, too."""
-        wait(self._chance.uniform(0.0, 1.0))
+        time.sleep(self._chance.uniform(0.0, most))

@@ -124,7 +124,7 @@ def _attack(
                 clients.callback(Client(server.url, book, f"c{number}", seed, pause).stop)
             for number, blow in enumerate(blows, 1):
                 _await_work(monkey, book, server)
-                monkey.pause(time.sleep)
+                monkey.pause()
                 monkey.strike(blow)
                 say(f"{time.time():.2f} {blow}")
                 if number % 10 == 0:

@@ -69,9 +69,13 @@ class Attacked(ABC):
     def __exit__(self, *_: object) -> None:  # noqa: B027  a file has none
         """End the server, if there is one."""
 
-    def strike(self) -> None:
-        """Kill all processes of the server, start it again, and return when it answers."""
+    def kill(self) -> None:
+        """End all processes of the server."""
         raise AssertionError(f"{self.url} has no server that could be killed")
+
+    def start(self) -> None:
+        """Start the server again, and return when it answers."""
+        raise AssertionError(f"{self.url} has no server that could be started")
 
     @abstractmethod
     def look(self) -> Look | None:
@@ -190,8 +194,10 @@ class AttackedPostgres(AttackedTables):
     def url(self) -> str:
         return self._server.url()
 
-    def strike(self) -> None:
+    def kill(self) -> None:
         self._server.kill()
+
+    def start(self) -> None:
         self._server.start()
 
     def _select(self, statement: str, **settings: str) -> list[Any]:
@@ -241,8 +247,10 @@ class AttackedRedis(Attacked):
         """Return a client; its annotations don't know that answers are bytes."""
         return self._server.client()
 
-    def strike(self) -> None:
+    def kill(self) -> None:
         self._server.kill()
+
+    def start(self) -> None:
         self._server.start()
 
     def look(self) -> Look | None:

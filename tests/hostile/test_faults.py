@@ -186,8 +186,16 @@ class ForgetfulStore(MemoryStore):
     ("method", "end"), [("PUT", ("succeeded", 2, None)), ("POST", ("failed", 1, "interrupted"))]
 )
 def test_a_replay_that_an_outage_cuts_off_is_no_fault_of_the_handler(
-    framework: Framework, method: str, end: tuple[object, ...], needed: type[Append | Load]
+    framework: Framework,
+    method: str,
+    end: tuple[object, ...],
+    needed: type[Append | Load],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(
+        "deferit._process.runs.PATIENCE", 0.0
+    )  # a store that stays away longer than one waits
+
     with site(framework, store=ForgetfulStore(needed)) as built:
         accepted = built.ask(method, "/say", body=saying(200, LONG))
 

@@ -51,7 +51,9 @@ class WatchedStore(MemoryStore):
         super().__init__()
         self.batches: list[list[Command]] = []
         self.failure: Exception | None = None
-        """What `execute` raises instead of doing anything."""
+        """What `execute` and `read` raise instead of doing anything."""
+        self.failures = 0
+        """How often they have."""
         self.answer: Exception | None = None
         """What the next command meets."""
         self.entered = threading.Semaphore(0)
@@ -75,17 +77,20 @@ class WatchedStore(MemoryStore):
         self.batches.append(list(batch))
         self.entered.release()
         assert self._gate.wait(PATIENCE)
-        if self.failure:
-            raise self.failure
+        self._fail()
         if self.answer:
             answer, self.answer = self.answer, None
             return [answer, *super().execute(batch[1:])]
         return super().execute(batch)
 
     def read(self, query: Query) -> object:
-        if self.failure:
-            raise self.failure
+        self._fail()
         return super().read(query)
+
+    def _fail(self) -> None:
+        if self.failure:
+            self.failures += 1
+            raise self.failure
 
     def executed(self, kind: type[Any]) -> list[Any]:
         """Return the commands of a kind that were executed."""

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from tests.process.parts import Process, aanswer, answer, captured, draft
+from tests.process.parts import (
+    PATIENCE,
+    Process,
+    WatchedStore,
+    aanswer,
+    answer,
+    captured,
+    draft,
+    eventually,
+)
 
 from deferit import JobCanceled, current_job
 from deferit._core.commands import Append, Create, Finish, Release, Report
@@ -15,7 +24,7 @@ from deferit._core.queries import Load
 from deferit._core.recorder import PIECE
 from deferit._process.runs import Run
 from deferit._records import decode_captured
-from deferit.exceptions import LeaseLost
+from deferit.exceptions import LeaseLost, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 
 if TYPE_CHECKING:
@@ -81,6 +90,111 @@ def test_a_long_body_goes_in_and_out_in_pieces(process: Process) -> None:
     assert done.result is not None
     stored = [process.ledger.read(Load(job.id, 1, i)) for i in range(done.result.chunks)]
     assert b"".join(piece for piece in stored if isinstance(piece, bytes)) == BODY + b"tail"
+
+
+def test_a_store_that_goes_away_for_a_while_is_not_the_handlers_failure(process: Process) -> None:
+    """It goes away twice: before a piece of the request is read, and before one of the result is written."""
+    went, came_back = threading.Event(), [threading.Event(), threading.Event()]
+
+    def go_away() -> None:
+        process.store.failure = StoreUnavailable("memory://", "it restarts")
+        went.set()
+
+    def handler(run: Run) -> None:
+        go_away()
+        body = b"".join(run.body())
+        assert came_back[0].is_set()
+        go_away()
+        answer(run, body)
+        assert came_back[1].is_set()
+
+    async def ahandler(run: Run) -> None:
+        go_away()
+        body = await run.apiece(0)
+        assert came_back[0].is_set()
+        go_away()
+        await aanswer(run, body)
+        assert came_back[1].is_set()
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    job = draft()
+    process.ledger.execute(Append(job.id, 0, 0, BODY))
+    process.worker.create(Create(job, captured(chunks=1)), {})
+    for event in came_back:
+        assert went.wait(PATIENCE)
+        went.clear()
+        await_failure(process.store)
+        event.set()
+        process.store.failure = None
+    done = process.end_of(job)
+
+    assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
+    assert done.result is not None
+    assert done.result.length == len(BODY)
+
+
+def await_failure(store: WatchedStore) -> None:
+    before = store.failures
+    eventually(lambda: store.failures > before)
+
+
+def test_who_waits_for_the_store_hears_that_the_job_was_canceled(process: Process) -> None:
+    ended: list[BaseException] = []
+    waits = threading.Event()
+
+    def wait_for_store() -> None:
+        process.store.failure = StoreUnavailable("memory://", "it is gone")
+        waits.set()
+
+    def handler(run: Run) -> None:
+        wait_for_store()
+        try:
+            answer(run, BODY)
+        except JobCanceled as exc:
+            ended.append(exc)
+            raise
+
+    async def ahandler(run: Run) -> None:
+        wait_for_store()
+        try:
+            await aanswer(run, BODY)
+        except JobCanceled as exc:
+            ended.append(exc)
+            raise
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    process.create()
+    assert waits.wait(PATIENCE)
+    eventually(lambda: process.store.failures)
+    (run,) = process.worker.runs.values()
+    run.cancel()
+
+    process.until_free(2)
+    process.store.failure = None
+    assert len(ended) == 1
+
+
+def test_a_store_that_does_not_come_back_ends_the_run(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferit._process.runs.PATIENCE", 0.0)
+
+    def handler(run: Run) -> None:
+        process.store.failure = StoreUnavailable("memory://", "it is gone")
+        answer(run, BODY)
+
+    async def ahandler(run: Run) -> None:
+        process.store.failure = StoreUnavailable("memory://", "it is gone")
+        await aanswer(run, BODY)
+
+    process.handlers.handler, process.handlers.ahandler = handler, ahandler
+    job = process.create()
+    process.until_free(2)
+    process.store.failure = None
+    eventually(lambda: process.ledger.is_behind)
+    process.ledger.finish_again()
+
+    assert process.end_of(job).status is Status.FAILED
 
 
 @pytest.mark.parametrize("exc", [ValueError("a bug"), SystemExit(3), KeyboardInterrupt()])

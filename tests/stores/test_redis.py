@@ -720,6 +720,19 @@ def test_pieces_that_a_lost_process_should_have_dropped_are_swept(
     assert claimed.request == LONG
 
 
+def test_a_piece_whose_writer_was_killed_before_its_batch_goes_with_the_lost_attempt(
+    store: RedisStore, server: RedisServer
+) -> None:
+    job = running(store, repeatable=True)
+    pieces = Names(store.url.partition("prefix=")[2]).pieces(job.id)
+    server.ask("HSET", pieces, "1:0", LONG)  # as `PieceWriter` does, before the batch
+
+    ask(store, Sweep(LEASE))
+
+    assert cast("Job", store.read(Get(job.id))).status is Status.ACCEPTED
+    assert server.ask("EXISTS", pieces) == 0
+
+
 def test_nothing_is_left_of_jobs_that_are_gone(store: RedisStore, server: RedisServer) -> None:
     prefix = "{" + store.url.partition("prefix=")[2]
     for number in range(3):

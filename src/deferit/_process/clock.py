@@ -1,4 +1,4 @@
-"""Notices when the machine's clock was set, so that nobody's lease is taken for run out because of that."""
+"""Notices what keeps others from their leases, so that none is taken for run out because of that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Clock:
     Instants in a store are the wall clock's, for other machines have to understand them. That clock may be set, and
     then every lease looks as if it had run out, or as if it had long to go. A process that lives renews its leases
     soon, by the clock as it is then: until that must have happened nothing is certain. The same holds for a process
-    that has just started and cannot know whether the clock was set before.
+    that has just started and cannot know whether the clock was set before, and after the store was out of reach: then
+    nobody could renew anything.
     """
 
     def __init__(
@@ -33,6 +34,10 @@ class Clock:
         self._monotonic = monotonic
         self._offset = self._measured()
         self._certain_at = monotonic() + patience
+
+    def doubt(self, seconds: float) -> None:
+        """Be uncertain for so many seconds at least."""
+        self._certain_at = max(self._certain_at, self._monotonic() + seconds)
 
     def is_certain(self) -> bool:
         """Whether leases that have run out by the clock have really run out."""

@@ -22,7 +22,7 @@ from deferit._process.claims import Claims
 from deferit._process.clock import Clock
 from deferit._process.deliverer import Deliverer
 from deferit._process.forecaster import INTERVAL, Forecaster
-from deferit._process.keeper import Duty, Keeper
+from deferit._process.keeper import PAUSE, Duty, Keeper
 from deferit._process.ledger import Ledger
 from deferit._process.offers import Offers
 from deferit._process.server import is_stopping
@@ -49,6 +49,12 @@ LONGEST_DOUBT = 4.5
 
 TICK = 0.05
 """Seconds between two looks at what other processes did; a look costs microseconds."""
+
+RENEWAL_AFTER = PAUSE + 0.25
+"""Seconds after which all that live have renewed their leases, when a store is back that was out of reach."""
+
+RETURN_AFTER = RENEWAL_AFTER + PAUSE
+"""The same since the store was last seen out of reach: it may have come back up to `PAUSE` seconds later."""
 
 
 class Hosting(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +100,7 @@ class Engine:
         self._forecaster = Forecaster(
             options.application, options.concurrency, self._ledger, self._worker.durations
         )
-        self._clock = Clock(min(renewal, LONGEST_DOUBT))
+        self._clock = Clock(min(max(renewal, RENEWAL_AFTER), LONGEST_DOUBT))
         self._keeper.duties = self._duties(renewal)
         callbacks, application = options.callbacks, options.application
         self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
@@ -337,6 +343,13 @@ class Engine:
 
     def _observe(self) -> None:
         """Look what other processes did to the store, and tell whom it concerns."""
+        try:
+            self._look_at_others()
+        except StoreUnavailable:
+            self._clock.doubt(RETURN_AFTER)
+            raise
+
+    def _look_at_others(self) -> None:
         version = self._ledger.store.version()
         if version == self._seen_version:
             return

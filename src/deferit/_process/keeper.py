@@ -16,7 +16,7 @@ logger = logging.getLogger("deferit")
 
 
 PAUSE = 1.0
-"""Seconds before a duty that has failed is tried again, at the least: each failure is a line in the log."""
+"""Seconds before a duty that has failed is tried again: each failure is a line in the log, but leases are waiting."""
 
 
 class Duty:
@@ -35,16 +35,15 @@ class Duty:
         if now < self._due:
             return
         self._due = now + self._seconds
-        pause = max(self._seconds, PAUSE)
         try:
             if self._do() is True:
                 self._due = now
         except StoreError as exc:
-            self._due = now + pause
-            logger.warning("%s; trying again in %g s", exc, pause)
+            self._due = now + PAUSE
+            logger.warning("%s; trying again in %g s", exc, PAUSE)
         except Exception:  # the thread must not end: leases would run out
-            self._due = now + pause
-            logger.exception("a duty has failed; trying again in %g s", pause)
+            self._due = now + PAUSE
+            logger.exception("a duty has failed; trying again in %g s", PAUSE)
 
 
 class Keeper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,7 +19,7 @@ from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from deferit._core.job import Job
     from deferit._process.trials import Trial
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 REPORT_INTERVAL = 0.25
 """Seconds between two writes of a job's progress."""
+
+REST = 0.25
+"""Seconds after which a store that could not be reached is asked again for a part of a body, or given one."""
+
+PATIENCE = 60.0
+"""Seconds for which this goes on."""
 
 
 class Replayer(ABC):
@@ -184,18 +190,17 @@ class Run(RunningJob, Work):
     def body(self) -> Iterator[bytes]:
         """Yield the captured request's body in pieces."""
         for index in range(self.captured.chunks):
-            with self._cut_off_by_an_outage():
-                piece = self._worker.ledger.read(Load(self.id, 0, index))
-            yield self._bytes(piece)
+            yield self._bytes(
+                self._patiently(partial(self._worker.ledger.read, Load(self.id, 0, index)))
+            )
         yield self.captured.body
 
     async def apiece(self, index: int) -> bytes:
         """Return one of the pieces that `body` yields."""
         if index == self.captured.chunks:
             return self.captured.body
-        with self._cut_off_by_an_outage():
-            piece = await self._worker.ledger.aread(Load(self.id, 0, index))
-        return self._bytes(piece)
+        load = Load(self.id, 0, index)
+        return self._bytes(await self._apatiently(partial(self._worker.ledger.aread, load)))
 
     def write(self, data: bytes) -> None:
         """Take a part of the response's body; store what is enough of it.
@@ -207,25 +212,47 @@ class Run(RunningJob, Work):
         self.check()
         for index, piece in self.recorder.write(data):
             if not self._holds(piece):
-                with self._cut_off_by_an_outage():
-                    self._worker.ledger.execute(Append(self.id, self.attempt, index, piece))
+                append = Append(self.id, self.attempt, index, piece)
+                self._patiently(partial(self._worker.ledger.execute, append))
 
     async def awrite(self, data: bytes) -> None:
         """Same as `write`, but awaits the store."""
         self.check()
         for index, piece in self.recorder.write(data):
             if not self._holds(piece):
-                with self._cut_off_by_an_outage():
-                    await self._worker.ledger.aexecute(Append(self.id, self.attempt, index, piece))
+                append = Append(self.id, self.attempt, index, piece)
+                await self._apatiently(partial(self._worker.ledger.aexecute, append))
 
-    @contextmanager
-    def _cut_off_by_an_outage(self) -> Iterator[None]:
-        """Take down that the store was away when the replay needed it: whatever the application makes of that."""
-        try:
-            yield
-        except StoreUnavailable:
-            self.is_cut_off = True
-            raise
+    def _patiently(self, ask: Callable[[], object]) -> object:
+        """Return what the store answers, as soon as it can be reached: that it cannot is not the handler's failure.
+
+        Raises:
+            JobCanceled: nobody wants it any more.
+            StoreUnavailable: it has not come back for `PATIENCE` seconds.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return ask()
+            except StoreUnavailable:
+                if time.monotonic() >= deadline:
+                    self.is_cut_off = True
+                    raise
+            self.over.wait(REST)
+            self.check()
+
+    async def _apatiently(self, ask: Callable[[], Awaitable[object]]) -> object:
+        """Same as `_patiently`, but awaits."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable:
+                if time.monotonic() >= deadline:
+                    self.is_cut_off = True
+                    raise
+            await anyio.sleep(REST)
+            self.check()
 
     def _holds(self, piece: bytes) -> bool:
         """Whether a piece stays in memory, because the job is only tried."""

@@ -243,9 +243,18 @@ class Batch:
     def _change(self, command: Change) -> Job:
         row = self._row(command.job_id)
         job = command.apply(row.job)
-        if job != row.job:
+        if job == row.job:
+            return job
+        if isinstance(command, Finish | Report):
             self._keep(row, job, command.body if isinstance(command, Finish) else b"")
+        else:
+            self._keep(self._as_lost(row), job)
         return job
+
+    @staticmethod
+    def _as_lost(row: Row) -> Row:
+        """Return the row of a job whose attempt may have left pieces that no batch has told of: it could be killed."""
+        return replace(row, has_pieces=row.has_pieces or row.job.status is Status.RUNNING)
 
     def _keep(self, row: Row, job: Job, body: bytes = b"") -> None:
         if job.status is Status.RUNNING:
@@ -307,7 +316,7 @@ class Batch:
         if job is None:
             self._forget(row)
             return None
-        self._keep(row, job)
+        self._keep(self._as_lost(row), job)
         return job if job.status is not row.job.status else None
 
     def _drop_orphans(self, command: Sweep) -> int:
