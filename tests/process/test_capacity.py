@@ -48,7 +48,9 @@ def test_a_job_is_kept_for_its_retention_and_its_tombstone_for_a_day_more() -> N
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite"])
-def test_a_store_is_measured(name: str) -> None:
+def test_a_store_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.capacity.PROCESSES", 2)
+
     found = measured(name, STORES[name], jobs=100, seconds=0.01)
 
     assert min(found.rates.values()) > 0
