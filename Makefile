@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-own bench-quick bench-estimates demo demo-cluster test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-own bench-quick bench-estimates bench-capacity demo demo-cluster test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ bench-estimates: $(VENV)/test.stamp  ## how good estimates are, and what polling
 .PHONY: costs
 costs: $(VENV)/test.stamp  ## record what requests and imports cost, in calls: tests compare with it
 	$(BIN)/python -m tests.costs.records
+
+bench-capacity: $(VENV)/test.stamp  ## what each store does and holds, and what 10 million jobs a day need (3 minutes)
+	$(BIN)/python -m benchmarks.capacity
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .venv-bench .conformance benchmarks/.kept build dist htmlcov .coverage .coverage.* \
