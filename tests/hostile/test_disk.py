@@ -198,7 +198,7 @@ def damage(path: Path) -> None:
         file.write(os.urandom(path.stat().st_size - PAGE))
 
 
-def test_a_record_whose_bytes_were_changed_is_503_and_the_others_are_not(
+def test_a_record_whose_bytes_were_changed_is_of_a_job_that_has_failed(
     framework: Framework, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "jobs.db"
@@ -211,17 +211,16 @@ def test_a_record_whose_bytes_were_changed_is_503_and_the_others_are_not(
                 "UPDATE jobs SET record = ? WHERE id = ?", (b"\x93\xff\x00", bad.rpartition("/")[2])
             )
 
-        answers = [
-            built.get(bad),
-            built.get(bad + "/result"),
-            built.delete(bad),
-            built.get(bad + "/events"),
-        ]
+        document, result = built.get(bad).document, built.get(bad + "/result")
+        events = built.get(bad + "/events")
 
-        assert [(answer.status, answer.document["code"]) for answer in answers] == 4 * [
-            (503, "store-unavailable")
-        ]
-        assert built.get(good).status == 200
+        assert (document["status"], document["error"]["code"]) == ("failed", "interrupted")
+        assert (result.status, result.document["code"]) == (500, "interrupted")
+        assert b'"failed"' in events.body
+        assert built.delete(bad).status == 204
+        assert built.get(bad).status == 404
+        assert caplog.text.count("record in the store is damaged") == 1
+        assert built.result_of(good).status == 201
         assert built.defer("/pages")
 
 

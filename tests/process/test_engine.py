@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -207,6 +208,28 @@ def test_nothing_is_started_before_it_is_asked_for_something() -> None:
 
     assert [thread for thread in threading.enumerate() if thread not in before] == []
     kit.engine.close()
+
+
+class Stopping:
+    """What a server that was told to stop is like: its handler of the signal is a method of what knows."""
+
+    should_exit = True
+
+    def handle_exit(self, _number: int, _frame: object) -> None:
+        """Take the signal; none comes."""
+
+
+def test_one_that_starts_in_a_server_that_ends_begins_nothing(kit: Kit, perform: Perform) -> None:
+    before = signal.signal(signal.SIGTERM, Stopping().handle_exit)
+    try:
+        job = perform(kit.engine, kit.create())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert job.status is Status.ACCEPTED
+    with pytest.raises(ShuttingDown):
+        perform(kit.engine, Wait(job, PATIENCE))
+    assert status_of(kit, job) is Status.ACCEPTED
 
 
 def test_it_starts_once_from_however_many_threads(kit: Kit) -> None:

@@ -142,6 +142,7 @@ class Engine:
             if self._is_closed:
                 raise ShuttingDown
             self._ledger.open()
+            self._look_at_server()  # its first job may come with its last request
             self._claims.look()
             self._keeper.start()
             if self._offers:
