@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench bench-own bench-quick bench-estimates demo demo-cluster test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
+.PHONY: help bench bench-own bench-quick bench-estimates bench-capacity demo demo-cluster test check lint types imports changelog coverage format conformance matrix matrix-some schemathesis chaos sweep sse-memory screenshots clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,8 +86,8 @@ sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are s
 
 .PHONY: hostile big-bodies fuzz
 hostile: $(VENV)/test.stamp  ## send thousands of hostile requests, in process and over sockets (10 minutes)
-	HOSTILE_EXAMPLES=$${HOSTILE_EXAMPLES:-5000} $(BIN)/python -m pytest --durations=9 \
-	    tests/hostile/test_bad_input.py tests/hostile/test_bytes.py
+	HOSTILE_EXAMPLES=$${HOSTILE_EXAMPLES:-5000} HOSTILE_STATES=all $(BIN)/python -m pytest --durations=9 \
+	    tests/hostile/test_bad_input.py tests/hostile/test_bytes.py tests/hostile/test_fields.py
 
 big-bodies: $(VENV)/test.stamp  ## what bodies and results of 500 MiB cost one process (4 minutes)
 	PYTHONPATH=. $(BIN)/python -m tests.hostile.big_bodies
@@ -112,6 +112,13 @@ bench-quick: $(VENV)/test.stamp  ## the same with one round of a second each, fo
 
 bench-estimates: $(VENV)/test.stamp  ## how good estimates are, and what polling by them costs (seconds)
 	$(BIN)/python -m benchmarks.estimates
+
+.PHONY: costs
+costs: $(VENV)/test.stamp  ## record what requests and imports cost, in calls: tests compare with it
+	$(BIN)/python -m tests.costs.records
+
+bench-capacity: $(VENV)/test.stamp  ## what each store does and holds, and what 10 million jobs a day need (3 minutes)
+	$(BIN)/python -m benchmarks.capacity
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .venv-bench .conformance benchmarks/.kept build dist htmlcov .coverage .coverage.* \

@@ -96,7 +96,7 @@ def kill_in_the_middle(jobs: list[Job], service: Service, workers: Workers) -> l
     hold(processes)  # what is seen now is still true in a moment
     for job in running:
         service.look(job)
-    if any(job.is_finished for job in running):
+    if any(job.status != "running" for job in running):  # it has only just come, or has just ended
         let_go(processes)
         return []
     kill(processes)

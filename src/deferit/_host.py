@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from deferit._loops import current_loop
-from deferit.exceptions import OptionError, StartupFailed
+from deferit.exceptions import OptionError, StartupFailed, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,9 @@ logger = logging.getLogger("deferit")
 
 HOSTING = "deferit.hosting"
 """The entry of a lifespan's scope by which the middleware knows that its server is a host: a `Callable[[Hosted]]`."""
+
+LAST_WORDS = 1.0
+"""Seconds that an application has to end its lifespan once it has refused to start."""
 
 MOST_LOOKED_AT = 1_000
 """Objects that are looked at in search of a middleware."""
@@ -286,11 +289,16 @@ class _Lifespan:
         """Return once the application has started, or has shown that it knows no lifespan.
 
         Raises:
+            OptionError: the middleware cannot work as it is configured.
             StartupFailed: it refuses.
+            StoreUnavailable: the middleware cannot open its store.
         """
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
+            self._thread.join(
+                LAST_WORDS
+            )  # what it raises may say more than the text of its refusal
             raise self._failure
 
     def close(self) -> None:
@@ -311,6 +319,8 @@ class _Lifespan:
         }
         try:
             await self._app(scope, self._receive, self._send)
+        except (OptionError, StoreUnavailable) as exc:
+            self._failure = exc
         except Exception as exc:
             if self._is_up:
                 logger.exception("%s: the lifespan has failed", self._target, exc_info=exc)

@@ -42,7 +42,7 @@ def is_canceled() -> bool:
 
 
 class Event(Protocol):
-    """Something that one task waits for and another sets, in the same loop."""
+    """Something that one task waits for, and no other one, and that is set in the same loop."""
 
     def set(self) -> object:
         """Wake whoever waits."""
@@ -52,14 +52,57 @@ class Event(Protocol):
         """Whether it was set."""
         ...
 
-    async def wait(self) -> object:
-        """Wait until it is set."""
+    async def wait(self, seconds: float | None = None) -> object:
+        """Wait until it is set, at most so long."""
         ...
 
 
+class _AsyncioEvent:
+    """An event for one task: half of the price of asyncio's own, which is a tenth of anyio's."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wake()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    async def wait(self, seconds: float | None = None) -> None:
+        if self._is_set:
+            return
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiting
+        finally:
+            if timer:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class _AnyEvent:
+    """An event of any backend."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self.set, self.is_set = self._event.set, self._event.is_set
+
+    async def wait(self, seconds: float | None = None) -> None:
+        with anyio.move_on_after(seconds):
+            await self._event.wait()
+
+
 def new_event() -> Event:
-    """Return an event for the loop that runs in this thread; asyncio's own costs a tenth of anyio's."""
-    return asyncio.Event() if current_loop().backend == "asyncio" else anyio.Event()
+    """Return an event for the loop that runs in this thread."""
+    return _AsyncioEvent() if current_loop().backend == "asyncio" else _AnyEvent()
 
 
 class _Latest(threading.local):

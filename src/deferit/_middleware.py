@@ -352,7 +352,8 @@ def split(
     carried: dict[str, Any] = {}
     for name, value in entries.items():
         if name not in left_out:
-            (stored if plain(value) else carried)[name] = value
+            is_text = type(value) is str and value.isascii()  # as most are
+            (stored if is_text or plain(value) else carried)[name] = value
     return stored, carried
 
 

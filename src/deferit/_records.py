@@ -142,10 +142,14 @@ def plain(value: Any) -> bool:
     if type(value) in _SCALARS:
         return True
     if type(value) in (list, tuple):
-        return all(plain(item) for item in value)
+        return all(map(plain, value))
     if type(value) is dict:
-        return all(type(key) is str and plain(key) and plain(item) for key, item in value.items())
+        return all(map(_is_name, value)) and all(map(plain, value.values()))
     return False
+
+
+def _is_name(key: object) -> bool:
+    return type(key) is str and plain(key)
 
 
 _SCALARS = {type(None), bytes, float, bool}

@@ -6,8 +6,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import anyio
-
 from deferit._loops import current_loop, new_event
 from deferit.exceptions import JobNotFound
 
@@ -106,8 +104,7 @@ class AsyncSignal:
 
     async def wait(self, seconds: float | None = None) -> None:
         """Wait until it is set, at most so long."""
-        with anyio.move_on_after(seconds):
-            await self._event.wait()
+        await self._event.wait(seconds)
 
     def _set(self) -> None:
         self._event.set()

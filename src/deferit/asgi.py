@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,10 +25,8 @@ from deferit._core.effects import (
 from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import OF_THE_SUBMITTER, Fields, Request, Response, is_host, merged
 from deferit._host import HOSTING
-from deferit._loops import new_event
 from deferit._middleware import Middleware, Passage, split
 from deferit._misuse import refuse_other_interface, warn_of_lost_marks
-from deferit._process.committer import returned
 from deferit._process.runs import Replayer
 from deferit.context import current
 from deferit.exceptions import OptionError, StoreError, StoreUnavailable
@@ -36,13 +34,14 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
     from deferit._process.runs import Run
+    from deferit._spool import Spool
     from deferit.executors.base import Executor
 
 OF_THE_PROCESS = ("app", "router")
@@ -130,12 +129,12 @@ class ASGIMiddleware(Middleware):
         """Have a request become a job, and answer."""
         engine = self.engine  # one to the end: after a close it refuses; a new one would wait
 
-        async def perform(effect: Effect) -> object:
+        def perform(effect: Effect) -> Awaitable[object]:
             if isinstance(effect, Capture):
-                return await passage.capture(effect)
+                return passage.capture(effect)
             if isinstance(effect, Try):
-                return await passage.try_while_connected(effect)
-            return await engine.aperform(effect)
+                return engine.atry(effect, passage.while_connected)
+            return engine.aperform(effect)
 
         self.local.remember(passage.scope)
         try:
@@ -278,39 +277,43 @@ class _ASGIPassage(Passage):
             RequestTooLarge: the body is longer than the option ``max_body``.
             ClientGone: the client went away before all of it was there.
         """
-        declared = self.request().headers.get("Content-Length", 0, type=int)
-        self.spool.check(declared)
-        while not self._has_body_ended:
-            self.spool.check()
-            if (await self.receive())["type"] == "http.disconnect":
-                raise ClientGone
-        self.spool.check()
-        chunks = self.spool.rewind(in_one=effect.stores_nothing)
+        spool = self.spool
+        if not self._has_body_ended:
+            await self._receive_the_rest(spool)
+        spool.check()
+        chunks = spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
-            piece = await anyio.to_thread.run_sync(self.spool.read)
+            piece = await anyio.to_thread.run_sync(spool.read)
             await self.middleware.engine.aperform(Append(effect.job_id, 0, index, piece))
-        last = await anyio.to_thread.run_sync(self.spool.read) if chunks else self.spool.read()
+        last = await anyio.to_thread.run_sync(spool.read) if chunks else spool.read()
         stored, carried = self._entries()
-        self.middleware.engine.carry(effect.job_id, carried)
-        needs = effect.needs_digest
-        digest = await anyio.to_thread.run_sync(self.spool.digest) if needs else ""
+        if carried:
+            self.middleware.engine.carry(effect.job_id, carried)
+        digest = await anyio.to_thread.run_sync(spool.digest) if effect.needs_digest else ""
         return CapturedRequest(self.captured(stored, last, chunks), digest, not chunks)
 
-    async def try_while_connected(self, effect: Try) -> object:
-        """Have a job tried for as long as the client is there.
+    async def _receive_the_rest(self, spool: Spool) -> None:
+        spool.check(self.request().headers.get("Content-Length", 0, type=int))
+        while not self._has_body_ended:
+            spool.check()
+            if (await self.receive())["type"] == "http.disconnect":
+                raise ClientGone
+
+    @asynccontextmanager
+    async def while_connected(self) -> AsyncIterator[None]:
+        """Cancel the block as soon as the client goes away.
 
         Raises:
-            ClientGone: it went away; the job is stored, and goes on.
+            ClientGone: it did.
         """
-        outcome: object = ClientGone()
+        is_over = False
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_when_gone, self._outer_receive, group.cancel_scope)
-            try:
-                outcome = await self.middleware.engine.aperform(effect)
-            except Exception as exc:  # noqa: BLE001  a group would wrap it
-                outcome = exc
+            yield
+            is_over = True
             group.cancel_scope.cancel()
-        return returned(outcome)
+        if not is_over:
+            raise ClientGone
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the scope that can be stored, and those that are carried by reference."""
@@ -322,13 +325,16 @@ class _ASGIPassage(Passage):
         ]
         if "extensions" in self.scope:
             stored["extensions"] = {}  # a replay offers none
-        stored["state"], state = split(self._added_state(), ())
+        added = self._added_state()
+        stored["state"], state = split(added, ()) if added else ({}, {})
         return stored, {**carried, "state": state} if state else carried
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
         own = self._local.state
-        state = self.scope.get("state") or {}
+        state = self.scope.get("state")
+        if not state:
+            return {}
         return {
             name: value
             for name, value in state.items()
@@ -348,32 +354,8 @@ class _ASGIReplayer(Replayer):
         anyio.run(partial(self.areplay, run), backend=run.backend)
 
     async def areplay(self, run: Run) -> None:
-        is_body_over = False
-        is_answered = new_event()
-
-        async def receive() -> Message:
-            nonlocal is_body_over
-            if is_body_over:
-                if (
-                    not is_answered.is_set()
-                ):  # without a checkpoint: `is_disconnected` cancels at one
-                    await is_answered.wait()
-                return {"type": "http.disconnect"}
-            piece = await anext(pieces, None)
-            is_body_over = piece is None
-            return {"type": "http.request", "body": piece or b"", "more_body": not is_body_over}
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                run.recorder.start(message["status"], _as_text(message.get("headers", ())))
-            elif message["type"] == "http.response.body":
-                await run.awrite(message.get("body", b""))
-                if not message.get("more_body", False):
-                    run.recorder.end()
-                    is_answered.set()
-
-        async with aclosing(run.abody()) as pieces:
-            await self._app(self._scope(run), receive, send)
+        replay = _Replay(run)
+        await self._app(self._scope(run), replay.receive, replay.send)
 
     def _scope(self, run: Run) -> Scope:
         scope: Scope = dict(run.captured.scope)
@@ -384,6 +366,47 @@ class _ASGIReplayer(Replayer):
         carried = dict(run.carried)
         scope["state"] = {**self._local.state, **scope["state"], **carried.pop("state", {})}
         return {**scope, **self._local.entries, **carried}
+
+
+class _Replay:
+    """What the application gets of a captured request, and what becomes of its response."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._received = 0
+        self._answered: anyio.Event | None = None
+        self._is_answered = False
+
+    async def receive(self) -> Message:
+        """Return the next piece of the body; after the last one, wait for the answer, as a client does."""
+        index, last = self._received, self._run.captured.chunks
+        if index > last:
+            if not self._is_answered:  # without a checkpoint: `is_disconnected` cancels at one
+                await self._answer()
+            return {"type": "http.disconnect"}
+        self._received += 1
+        piece = await self._run.apiece(index)
+        return {"type": "http.request", "body": piece, "more_body": index < last}
+
+    async def send(self, message: Message) -> None:
+        """Take the response down."""
+        if message["type"] == "http.response.start":
+            self._run.recorder.start(message["status"], _as_text(message.get("headers", ())))
+        elif message["type"] == "http.response.body":
+            await self._run.awrite(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._end()
+
+    def _end(self) -> None:
+        self._run.recorder.end()
+        self._is_answered = True
+        if self._answered:
+            self._answered.set()
+
+    async def _answer(self) -> None:
+        if self._answered is None:
+            self._answered = anyio.Event()
+        await self._answered.wait()
 
 
 class _Lifespan:
@@ -497,7 +520,7 @@ async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
-    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
 
 
 def _as_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -50,7 +51,7 @@ def main() -> None:
         folder = Path(name)
         say(f"finishing {options.jobs:,} jobs …")
         fill(folder / "full.db", options.jobs)
-        ratios = [compare(folder, options.accepts, turn) for turn in range(options.rounds)]
+        ratios = [compare(folder, options, turn) for turn in range(options.rounds)]
     ratio = sorted(ratios)[len(ratios) // 2]
     say(f"median of the ratios: {ratio:.2f}")
     sys.exit(ratio >= MOST_TIMES)
@@ -87,18 +88,32 @@ def _finished(begun: float, numbers: range) -> list[Command]:
     return commands
 
 
-def compare(folder: Path, accepts: int, turn: int) -> float:
+def compare(folder: Path, options: argparse.Namespace, turn: int) -> float:
     """Return how much longer the slowest hundredth of the accepts takes while there is something to sweep."""
-    without = measured(folder / f"idle-{turn}", None, accepts)
-    during = measured(folder / f"busy-{turn}", folder / "full.db", accepts)
+    busy = folder / f"busy-{turn}"
+    without = measured(folder / f"idle-{turn}", None, options.accepts)
+    during = measured(busy, folder / "full.db", options.accepts)
+    swept = options.jobs - unswept(busy / "jobs.db")
+    if not 0 < swept < options.jobs:
+        sys.exit(f"{swept:,} of {options.jobs:,} jobs were swept: that is not what was to be seen")
     say(f"{'':22}{'p50':>8}{'p99':>8} ms")
     for label, seconds in (("nothing to sweep", without), ("sweeping", during)):
         say(f"  {label:20}{_ms(seconds, 50):8.2f}{_ms(seconds, 99):8.2f}")
+    say(f"  {swept:,} jobs were swept meanwhile")
+    shutil.rmtree(busy)
     return _ms(during, 99) / _ms(without, 99)
 
 
 def _ms(seconds: Sequence[float], percent: int) -> float:
     return 1_000 * quantiles(seconds, n=100)[percent - 1]
+
+
+def unswept(path: Path) -> int:
+    """Return how many expired jobs still have their results."""
+    statement = "SELECT count(*) FROM jobs WHERE body IS NOT NULL AND wake_at < ?"
+    with closing(sqlite3.connect(path)) as connection:
+        (count,) = connection.execute(statement, (time.time(),)).fetchone()
+    return int(count)
 
 
 def measured(folder: Path, store: Path | None, accepts: int) -> list[float]:

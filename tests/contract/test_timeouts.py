@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import anyio
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.testclient import TestClient
 from tests.contract.support import id_of, stored
 
-from deferit import JobCanceled, current_job
+from deferit import ASGIMiddleware, JobCanceled, current_job, deferred
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from tests.contract.conftest import Build
     from tests.contract.stage import Said
     from tests.contract.support import Site
@@ -81,6 +86,28 @@ def test_a_handler_is_told_that_its_time_is_over(hasty: Site) -> None:
     hasty.end_of(hasty.defer("/short/loop"))
 
     assert told.wait(20)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_task_of_an_async_handler_is_canceled(backend: Literal["asyncio", "trio"]) -> None:
+    ended = threading.Event()
+
+    @deferred(timeout=0.2)
+    async def forever(_request: Request) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    app = Starlette(routes=[Route("/forever", forever, methods=["POST"])])
+    with TestClient(ASGIMiddleware(app, store="memory://"), backend=backend) as client:
+        monitor = client.post("/forever").headers["Location"]
+        document = client.get(monitor, headers={"Prefer": "wait=20"}).json()
+        result = client.get(monitor + "/result")
+
+        assert ended.wait(20)
+    assert document["error"]["code"] == "deadline-exceeded"
+    assert result.status_code == 504
 
 
 def test_a_handler_that_ends_in_time_is_left_alone(hasty: Site) -> None:

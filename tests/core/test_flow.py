@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from functools import partial
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,6 +58,9 @@ from deferit.exceptions import JobNotFound, KeyReused, QueueFull, StoreUnavailab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
+
+    from deferit._core.visits import Visit
 
 LOOK = Outlook(NOON)
 DOWN = StoreUnavailable("sqlite:///jobs.db", "disk full")
@@ -546,6 +551,36 @@ def test_a_job_without_an_owner_answers_to_whoever_knows_its_url() -> None:
     assert a_visit(owner="ada").may_see(a_job(owner="ada"))
     assert not a_visit(owner="eve").may_see(a_job(owner="ada"))
     assert not a_visit().may_see(a_job(owner="ada"))
+
+
+SECRET = "ann's key of the API"
+
+
+@pytest.mark.parametrize("wrong", ["?" + SECRET[1:], SECRET[:-1] + "?", "?" * len(SECRET)])
+def test_how_long_it_takes_to_compare_an_owner_tells_nothing_of_it(wrong: str) -> None:
+    """Whatever is wrong about it, the same is called, and the comparison is one in constant time."""
+    job = a_job(owner=SECRET)
+
+    right, found = calls_of(a_visit(owner=SECRET), job), calls_of(a_visit(owner=wrong), job)
+
+    assert found == right
+    assert found.count(compare_digest.__qualname__) == 1
+
+
+def calls_of(visit: Visit, job: Job) -> list[str]:
+    """Return the names of the functions that are called to find out whether a visit may see a job."""
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, function: Any) -> None:
+        if event in {"call", "c_call"}:
+            called.append(frame.f_code.co_qualname if event == "call" else function.__qualname__)
+
+    sys.setprofile(note)
+    try:
+        visit.may_see(job)
+    finally:
+        sys.setprofile(None)
+    return called[:-1]  # the last one is `setprofile`
 
 
 def test_an_operator_sees_every_job() -> None:

@@ -17,6 +17,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from tests.description.sites import site
 from tests.description.states import FINISHED, GONE, STATES, put
+from tests.hostile.requests import FIELDS
 
 from deferit._core.ids import is_id
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS
@@ -59,8 +60,10 @@ def middleware(request: pytest.FixtureRequest) -> Iterator[ASGIMiddleware | WSGI
     """Every request for a job finds one that was made for it, in one state after the other."""
     with site(request.param) as built:
         next_states: dict[str, Iterator[str]] = {}
+        numbers = count()
 
         def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
+            add_fields(case, next(numbers))
             job_id = case.path_parameters.get("jobId")
             if isinstance(job_id, str) and is_id(job_id):
                 # The events of a pending job would go on for as long as it is.
@@ -76,17 +79,43 @@ def middleware(request: pytest.FixtureRequest) -> Iterator[ASGIMiddleware | WSGI
 @pytest.mark.timeout(600)
 def test_it_finds_nothing(middleware: ASGIMiddleware | WSGIMiddleware) -> None:
     answers: Counter[tuple[str, int]] = Counter()
+    fields: set[str] = set()
     found: list[str] = []
 
     for seed in count(1):
         for event in run(middleware, seed):
             found += failures(event)
             answers.update(answered(event))
+            fields |= sent(event)
         if found or answers.total() >= CASES:
             break
 
     assert not found, "\n\n".join(found[:20])
     assert answers.keys() >= SEEN
+    assert fields >= {name.lower() for name in OTHER_FIELDS}
+
+
+OTHER_FIELDS = sorted(set(FIELDS) - {"Content-Length", "Transfer-Encoding", "Host"})
+"""Those that no HTTP client lets anybody write as he likes go over sockets, in tests/hostile."""
+
+VALUES = (
+    *("", "0", "9" * 5_000, "-1", "\xe9", "\xff\xfe", "x" * 65_536, '"' * 65_536, "\x7f"),
+    *(", ".join(["wait=0"] * 10_000), ", ".join(f"p{n}=1" for n in range(10_000))),
+    *('W/"1"', '"its tag"', "*", "bytes=0-1", "bytes=9-", "bytes=0-1,2-3", "text/html"),
+    *("application/json;q=0.1, text/html", "image/png", "https://shop.example", "1", "2"),
+    *("Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 01 Jan 0000 00:00:00 +9999", "session=1; a"),
+    *("application/x-www-form-urlencoded", "00-" + "f" * 32 + "-" + "f" * 16 + "-01"),
+)
+"""None of them asks for events, which would go on for as long as a job is pending."""
+
+
+def add_fields(case: Case[Any], number: int) -> None:
+    """Write two more fields into a request; after some hundreds, each has stood beside each value."""
+    for turn in (2 * number, 2 * number + 1):
+        name = OTHER_FIELDS[turn % len(OTHER_FIELDS)]
+        if name not in case.headers:
+            value = VALUES[turn // len(OTHER_FIELDS) * 7 % len(VALUES)]
+            case.headers[name] = value
 
 
 SEEN = {
@@ -132,3 +161,11 @@ def answered(event: events.EngineEvent) -> list[tuple[str, int]]:
         for case_id, interaction in interactions.items()
         if interaction.response is not None
     ]
+
+
+def sent(event: events.EngineEvent) -> set[str]:
+    """Return the names of the fields of the requests that were made."""
+    if not isinstance(event, events.ScenarioFinished):
+        return set()
+    requests = [interaction.request for interaction in event.recorder.interactions.values()]
+    return {name.lower() for request in requests for name in request.headers}

@@ -19,6 +19,20 @@ class Broker(RedisServer):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def waiting(self) -> int:
-        """Return how many messages wait in Celery's default queue."""
-        return int(self.ask("LLEN", "celery"))
+    def waiting(self, queue: str = "celery") -> int:
+        """Return how many messages wait in a queue; this is Celery's default one."""
+        return int(self.ask("LLEN", queue))
+
+    def messages(self) -> list[bytes]:
+        """Return the messages that wait in Celery's default queue."""
+        found: list[bytes] = self.ask("LRANGE", "celery", 0, -1)
+        return found
+
+    def deliver_again(self) -> None:
+        """Have all that waits there delivered twice."""
+        for message in self.messages():
+            self.ask("LPUSH", "celery", message)
+
+    def unacknowledged(self) -> int:
+        """Return how many messages workers have taken that are not acknowledged."""
+        return int(self.ask("HLEN", "unacked"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -81,6 +83,68 @@ def test_a_worker_s_process_runs_the_handler(
     assert answer["process"] != worker.process.pid
 
 
+def test_a_message_has_the_id_of_its_job_and_nothing_of_the_request(
+    client: httpx.Client, broker: Broker
+) -> None:
+    secret = {"Authorization": "Bearer of-a-secret"}
+    accepted = client.post("/work/named?token=hidden", headers=secret, content=b"a body")
+    until(broker.waiting, "a message")
+
+    (message,) = broker.messages()
+
+    job_id = accepted.json()["id"]
+    arguments, options, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
+    assert (arguments, options) == ([job_id], {})
+    assert not any(word in message for word in (b"secret", b"hidden", b"named", b"a body"))
+
+
+def test_a_message_that_is_delivered_twice_changes_nothing(
+    kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
+) -> None:
+    jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(3)]
+    until(lambda: broker.waiting() == 3, "their messages")
+    broker.deliver_again()
+    with celery(kind, broker, tmp_path):
+        until(lambda: ledger(tmp_path), "the first to begin", within=40)
+        (tmp_path / "all").touch()
+        statuses = {job.until_finished(within=40)["status"] for job in jobs}
+        until(lambda: broker.waiting() == 0, "the others to be taken")
+        submitted(client, "/work/last").until_finished()
+
+    assert statuses == {"succeeded"}
+    assert all(len(starts(tmp_path, str(number))) == 1 for number in range(3))
+
+
+def test_a_message_is_acknowledged_when_its_job_has_ended(
+    kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
+) -> None:
+    with celery(kind, broker, tmp_path):
+        submitted(client, "/work/warm").until_finished(within=40)
+        until(lambda: broker.unacknowledged() == 0, "the first message to be acknowledged")
+        job = submitted(client, "/work/late?gate=late")
+        until(lambda: starts(tmp_path, "late"), "it to begin")
+        meanwhile = (broker.waiting(), broker.unacknowledged())
+        (tmp_path / "late").touch()
+        job.until_finished()
+        until(lambda: broker.unacknowledged() == 0, "its message to be acknowledged")
+
+    assert meanwhile == (0, 1)
+
+
+def test_handlers_may_have_a_queue_of_their_own(
+    kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
+) -> None:
+    with celery(kind, broker, tmp_path):
+        heavy = submitted(client, "/compute/heavy")
+        light = submitted(client, "/work/light").until_finished(within=40)
+        until(lambda: broker.waiting("heavy"), "the message of the heavy one")
+        waiting = heavy.document()["status"]
+        with celery(kind, broker, tmp_path, "--queues=heavy", name="heavy"):
+            until(lambda: starts(tmp_path, "heavy"), "the heavy one to begin", within=40)
+
+    assert (light["status"], waiting) == ("succeeded", "accepted")
+
+
 def test_with_the_broker_down_accepts_go_on_and_are_dispatched_when_it_is_back(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
@@ -156,7 +220,7 @@ def test_a_worker_killed_in_mid_job(
 def test_a_cancel_ends_the_process_of_the_handler(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
-    with celery(kind, broker, tmp_path) as worker:
+    with celery(kind, broker, tmp_path, "--queues=celery,heavy") as worker:
         job = submitted(client, "/compute/long")
         until(lambda: starts(tmp_path, "long"), "it to begin", within=40)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.executors.running import KINDS, environment, site, submitted, worker
-from tests.servers.harness import CHECKOUT, UVICORN, Kind, Server, until
+from tests.servers.harness import CHECKOUT, GUNICORN_2, UVICORN, Kind, Server, until
 from tests.servers.programs import Program
-from tests.servers.twins import Deed, ledger
+from tests.servers.twins import Deed, Followed, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +170,44 @@ def test_a_hangup_begins_anew_in_the_same_process(
         assert ledger(tmp_path)["anew"][0].process == running.process.pid
 
 
+def test_after_a_hangup_the_code_is_as_it_is_now(tmp_path: Path) -> None:
+    def program(edition: str) -> str:
+        return (
+            "from flask import Flask\n"
+            "from deferit import WSGIMiddleware, deferred\n"
+            "app = Flask(__name__)\n"
+            "app.wsgi_app = WSGIMiddleware(app.wsgi_app)\n"
+            "@app.post('/edition')\n"
+            "@deferred\n"
+            f"def edition(): return {edition!r}\n"
+        )
+
+    module = tmp_path / "shop_of_a_test.py"
+    module.write_text(program("the first edition"))
+    settings = environment(tmp_path, "")
+    web = Server(
+        GUNICORN_2,
+        "shop_of_a_test:app",
+        tmp_path,
+        environment={**settings, "DEFERIT_EXECUTOR": "worker"},
+        path=tmp_path,
+    )
+    command = [sys.executable, "-m", "deferit", "work", "shop_of_a_test:app"]
+    with web as server, server.client() as client:
+        with Program(command, tmp_path, settings, "worker") as running:
+            before = submitted(client, "/edition")
+            before.until_finished()
+            module.write_text(program("the second, revised edition"))
+            running.tell(signal.SIGHUP)
+            until(lambda: running.log.count("works, process") == 2, "it to be there again")
+            after = submitted(client, "/edition")
+            after.until_finished()
+
+        texts = before.result().text, after.result().text
+
+    assert texts == ("the first edition", "the second, revised edition")
+
+
 @both
 def test_a_killed_worker_s_jobs_are_taken_over_or_interrupted(
     kind: Kind, client: httpx.Client, tmp_path: Path
@@ -227,6 +265,40 @@ def test_jobs_of_another_application_stay_in_the_same_store(
     assert (code, job.document()["status"]) == (0, "accepted")
 
 
+def test_applications_share_a_store_and_each_worker_runs_its_own(
+    kind: Kind, client: httpx.Client, tmp_path: Path
+) -> None:
+    mine = {"DEFERIT_APPLICATION": "another"}
+    with site(kind, tmp_path, "worker", **mine) as other, other.client() as others:
+        jobs = [submitted(client, "/work/here"), submitted(others, "/work/there")]
+        with (
+            worker(kind, tmp_path) as here,
+            worker(kind, tmp_path, name="there", **mine) as there,
+        ):
+            for job in jobs:
+                job.until_finished()
+            processes = [job.result().json()["process"] for job in jobs]
+            expected = [here.process.pid, there.process.pid]
+
+    assert processes == expected
+
+
+@both
+def test_a_newer_web_server_without_a_route_fails_its_jobs_as_a_worker_does(
+    kind: Kind, tmp_path: Path
+) -> None:
+    with site(kind, tmp_path, "worker") as older, older.client() as client:
+        gone, there = submitted(client, "/versioned"), submitted(client, "/work/there")
+    newer = site(kind, tmp_path, "", DEFERIT_TEST_VERSION="2")
+    with newer as server, server.client() as client:
+        error = Followed(client, gone.monitor).until_finished()["error"]
+        done = Followed(client, there.monitor).until_finished()
+
+    assert error["code"] == "route-gone"
+    assert "answered 404 before it came to a handler" in error["message"]
+    assert done["status"] == "succeeded"
+
+
 def test_the_lifespan_is_run_around_all_jobs(tmp_path: Path) -> None:
     with site(UVICORN, tmp_path, "worker") as server, server.client() as client:
         submitted(client, "/work/inside")
@@ -258,14 +330,42 @@ def test_what_cannot_be_run_is_said(target: str, code: int, says: str, tmp_path:
         assert says in running.log
 
 
+def test_an_application_that_refuses_to_start_is_said(tmp_path: Path) -> None:
+    (tmp_path / "refusing.py").write_text(
+        "from starlette.applications import Starlette\n"
+        "from deferit import ASGIMiddleware\n"
+        "async def lifespan(app):\n"
+        "    raise RuntimeError('the licence has run out')\n"
+        "    yield\n"
+        "app = Starlette(lifespan=lifespan)\n"
+        "app.add_middleware(ASGIMiddleware)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-m", "deferit", "work", "refusing:app"]
+    with Program(command, tmp_path, environment(tmp_path, "worker"), "worker") as running:
+        code = running.await_end()
+
+    assert code == 1
+    assert "the licence has run out" in running.log
+
+
 @both
 def test_a_store_that_is_out_of_reach_is_said(kind: Kind, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/no/such/folder/jobs.db"
     with worker(kind, tmp_path, DEFERIT_STORE=store) as running:
         code = running.await_end()
 
-    assert code == {"asgi": 1, "wsgi": 2}[kind.interface]
+    assert code == {"asgi": 4, "wsgi": 2}[kind.interface]  # WSGI says so when it is imported
     assert "no/such/folder" in running.log
+
+
+@both
+@pytest.mark.parametrize("store", ["redis://127.0.0.1:1/0", "postgresql://127.0.0.1:1/shop"])
+def test_a_store_whose_server_is_away_is_said(kind: Kind, tmp_path: Path, store: str) -> None:
+    with worker(kind, tmp_path, DEFERIT_STORE=store) as running:
+        code = running.await_end()
+
+    assert code == 4
+    assert "127.0.0.1:1" in running.log
 
 
 def test_it_needs_no_extra(tmp_path: Path) -> None:

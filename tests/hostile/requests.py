@@ -28,9 +28,11 @@ FIELDS = (
     *("Prefer", "Idempotency-Key", "Accept", "Callback-URL", "Last-Event-ID", "Origin", "Host"),
     *("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"),
     *("traceparent", "tracestate", "Authorization", "Cookie", "Content-Type", "X-Visitor"),
-    *("X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Expect", "Connection", "TE"),
+    *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Content-Length"),
+    *("Accept-Encoding", "Expect", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade"),
+    *("Transfer-Encoding", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization"),
 )
-"""What the middleware reads, leaves out of a capture or keeps."""
+"""What the middleware reads, leaves out of a capture or keeps; that it reads no other is tested."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "M-SEARCH")
 RESOURCES = ("", "", "/result", "/result", "/events", "/cancel", "/nonsense", "//", "/\x00", "/é")
@@ -104,12 +106,17 @@ queries = st.one_of(
 paths = st.sampled_from(PATHS) | latin1.map(lambda rest: f"/{rest}")
 
 
+def is_not_the_length(name: str) -> bool:
+    """Whether a field may stand among the others: `Hostile` has the length for itself."""
+    return name != "Content-Length"
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> Hostile:
     """Return a request whose fields are those that are read, most of them badly written."""
     state = draw(st.none() | st.sampled_from(sorted(STATES)))
     path = draw(paths if state is None else st.sampled_from(RESOURCES))
-    names = draw(st.lists(st.sampled_from(FIELDS), max_size=6))
+    names = draw(st.lists(st.sampled_from(FIELDS).filter(is_not_the_length), max_size=6))
     return Hostile(
         method=draw(st.sampled_from(METHODS)),
         state=state,

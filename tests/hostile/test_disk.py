@@ -19,6 +19,8 @@ from tests.hostile.big_bodies import GUNICORN, MEBIBYTE, NOISE, ended, processes
 from tests.servers.harness import UVICORN, Kind, Server, until
 from tests.web.sites import FRAMEWORKS, site
 
+from deferit.stores._sqlite_file import PAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -192,11 +194,11 @@ def test_a_damaged_file_is_said_until_a_new_one_is_in_its_place(kind: Kind, tmp_
 def damage(path: Path) -> None:
     """Overwrite all pages but the first, in place."""
     with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(os.urandom(path.stat().st_size - 4096))
+        file.seek(PAGE)
+        file.write(os.urandom(path.stat().st_size - PAGE))
 
 
-def test_a_record_whose_bytes_were_changed_is_503_and_the_others_are_not(
+def test_a_record_whose_bytes_were_changed_is_of_a_job_that_has_failed(
     framework: Framework, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "jobs.db"
@@ -209,17 +211,16 @@ def test_a_record_whose_bytes_were_changed_is_503_and_the_others_are_not(
                 "UPDATE jobs SET record = ? WHERE id = ?", (b"\x93\xff\x00", bad.rpartition("/")[2])
             )
 
-        answers = [
-            built.get(bad),
-            built.get(bad + "/result"),
-            built.delete(bad),
-            built.get(bad + "/events"),
-        ]
+        document, result = built.get(bad).document, built.get(bad + "/result")
+        events = built.get(bad + "/events")
 
-        assert [(answer.status, answer.document["code"]) for answer in answers] == 4 * [
-            (503, "store-unavailable")
-        ]
-        assert built.get(good).status == 200
+        assert (document["status"], document["error"]["code"]) == ("failed", "interrupted")
+        assert (result.status, result.document["code"]) == (500, "interrupted")
+        assert b'"failed"' in events.body
+        assert built.delete(bad).status == 204
+        assert built.get(bad).status == 404
+        assert caplog.text.count("record in the store is damaged") == 1
+        assert built.result_of(good).status == 201
         assert built.defer("/pages")
 
 

@@ -182,19 +182,6 @@ class ForgetfulStore(MemoryStore):
 
 @pytest.mark.parametrize("needed", [Append, Load])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_replay_waits_for_a_store_that_comes_back(
-    framework: Framework, needed: type[Append | Load]
-) -> None:
-    with site(framework, store=ForgetfulStore(needed)) as built:
-        accepted = built.post("/say", body=saying(200, LONG))
-
-        document = built.end_of(accepted["Location"]).document
-
-    assert (document["status"], document["attempt"]) == ("succeeded", 1)
-
-
-@pytest.mark.parametrize("needed", [Append, Load])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize(
     ("method", "end"), [("PUT", ("succeeded", 2, None)), ("POST", ("failed", 1, "interrupted"))]
 )
@@ -205,7 +192,10 @@ def test_a_replay_that_an_outage_cuts_off_is_no_fault_of_the_handler(
     needed: type[Append | Load],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("deferit._process.runs.PATIENCE", 0.0)
+    monkeypatch.setattr(
+        "deferit._process.runs.PATIENCE", 0.0
+    )  # a store that stays away longer than one waits
+
     with site(framework, store=ForgetfulStore(needed)) as built:
         accepted = built.ask(method, "/say", body=saying(200, LONG))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -207,6 +208,28 @@ def test_nothing_is_started_before_it_is_asked_for_something() -> None:
 
     assert [thread for thread in threading.enumerate() if thread not in before] == []
     kit.engine.close()
+
+
+class Stopping:
+    """What a server that was told to stop is like: its handler of the signal is a method of what knows."""
+
+    should_exit = True
+
+    def handle_exit(self, _number: int, _frame: object) -> None:
+        """Take the signal; none comes."""
+
+
+def test_one_that_starts_in_a_server_that_ends_begins_nothing(kit: Kit, perform: Perform) -> None:
+    before = signal.signal(signal.SIGTERM, Stopping().handle_exit)
+    try:
+        job = perform(kit.engine, kit.create())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert job.status is Status.ACCEPTED
+    with pytest.raises(ShuttingDown):
+        perform(kit.engine, Wait(job, PATIENCE))
+    assert status_of(kit, job) is Status.ACCEPTED
 
 
 def test_it_starts_once_from_however_many_threads(kit: Kit) -> None:
@@ -443,6 +466,41 @@ def test_who_began_to_wait_before_the_first_look_is_woken_by_it(tmp_path: Path) 
         here.engine._observe()
 
     assert woken.is_set()
+    here.engine._ledger.close()
+    there.engine.close()
+
+
+class HardOfHearing(SQLiteStore):
+    """Hears of changes when the test says so, as a store does that is told of them by its server."""
+
+    heard = 0
+
+    def version(self) -> int:
+        return self.heard
+
+
+def test_who_waits_is_told_of_a_change_that_is_seen_before_it_was_heard_of(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    store = HardOfHearing(url)
+    here, there = Kit(store), Kit(SQLiteStore(url))
+    here.engine._ledger.open()
+    here.engine._observe()
+    began, gate = held(there)
+    job = there.engine.perform(there.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+    store.heard += 1
+
+    with here.engine._ledger.signals.watching(job.id, lambda: None) as watch:
+        before = here.engine._ledger.get(job.id)
+        gate.set()
+        there.engine.perform(Wait(job, PATIENCE))
+        here.engine._observe()
+        told = watch.after(before)
+        store.heard += 1
+        here.engine._observe()
+
+    assert (before.status, told.status) == (Status.RUNNING, Status.SUCCEEDED)
     here.engine._ledger.close()
     there.engine.close()
 

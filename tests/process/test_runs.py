@@ -9,6 +9,7 @@ import pytest
 from tests.process.parts import (
     PATIENCE,
     Process,
+    WatchedStore,
     aanswer,
     answer,
     captured,
@@ -75,7 +76,8 @@ def test_a_long_body_goes_in_and_out_in_pieces(process: Process) -> None:
         answer(run, b"".join(run.body()))
 
     async def ahandler(run: Run) -> None:
-        await aanswer(run, b"".join([piece async for piece in run.abody()]))
+        indexes = range(run.captured.chunks + 1)
+        await aanswer(run, b"".join([await run.apiece(index) for index in indexes]))
 
     process.handlers.handler, process.handlers.ahandler = handler, ahandler
     job = draft()
@@ -108,7 +110,7 @@ def test_a_store_that_goes_away_for_a_while_is_not_the_handlers_failure(process:
 
     async def ahandler(run: Run) -> None:
         go_away()
-        body = b"".join([piece async for piece in run.abody()])
+        body = await run.apiece(0)
         assert came_back[0].is_set()
         go_away()
         await aanswer(run, body)
@@ -121,8 +123,7 @@ def test_a_store_that_goes_away_for_a_while_is_not_the_handlers_failure(process:
     for event in came_back:
         assert went.wait(PATIENCE)
         went.clear()
-        process.store.failures = 0
-        eventually(lambda: process.store.failures)
+        await_failure(process.store)
         event.set()
         process.store.failure = None
     done = process.end_of(job)
@@ -130,6 +131,11 @@ def test_a_store_that_goes_away_for_a_while_is_not_the_handlers_failure(process:
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
     assert done.result is not None
     assert done.result.length == len(BODY)
+
+
+def await_failure(store: WatchedStore) -> None:
+    before = store.failures
+    eventually(lambda: store.failures > before)
 
 
 def test_who_waits_for_the_store_hears_that_the_job_was_canceled(process: Process) -> None:
@@ -188,9 +194,7 @@ def test_a_store_that_does_not_come_back_ends_the_run(
     eventually(lambda: process.ledger.is_behind)
     process.ledger.finish_again()
 
-    failed = process.end_of(job)
-    assert failed.error is not None
-    assert failed.error.code == "interrupted"
+    assert process.end_of(job).status is Status.FAILED
 
 
 @pytest.mark.parametrize("exc", [ValueError("a bug"), SystemExit(3), KeyboardInterrupt()])

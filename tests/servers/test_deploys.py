@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from tests.matrix import durable, in_one_program, in_process
-from tests.servers.harness import until
+from tests.servers.harness import HOST, until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
 if TYPE_CHECKING:
@@ -125,6 +128,46 @@ def test_what_is_safe_to_repeat_is_handed_back_and_runs_again(kind: Kind, tmp_pa
         document = job.until_finished()
 
     assert (document["status"], document["attempt"]) == ("succeeded", 2)
+
+
+@in_one_program
+def test_what_is_submitted_to_a_server_that_ends_is_left_to_the_next(
+    kind: Kind, tmp_path: Path
+) -> None:
+    """The signal comes in the middle of the request, whose server has begun to read it."""
+    with twin(kind, tmp_path, **SHORT_GRACE) as server:
+        await_workers(server)  # one that is asked to end before it is up does not say that it hears
+        with socket.create_connection((HOST, server.port), 20) as connection:
+            connection.sendall(HALF_A_REQUEST)
+            assert b" 100 " in connection.recv(4096)
+            server.tell(signal.SIGTERM)
+            until(lambda: re.search("Shutting down|Worker exiting", server.log), "a worker to hear")
+            connection.sendall(b"the rest")
+            status, _, head = _all_of(connection).partition(b"\r\n")
+        server.await_end()
+        before = dict(ledger(tmp_path))
+        server.start()
+        with server.client() as client:
+            location = re.search(rb"(?i)^location: (.*?)\r$", head, re.MULTILINE)
+            assert location, head
+            job = Followed(client, urlsplit(location[1].decode()).path)
+            document = job.until_finished()
+
+    assert b" 202 " in status
+    assert (document["status"], document["attempt"]) == ("succeeded", 1)
+    assert [deed.event for deed in ledger(tmp_path)["late"]] == ["start", "end"]
+    if kind.workers == 1:  # of two, the other one may have heard first
+        assert before == {}
+
+
+HALF_A_REQUEST = (
+    b"POST /work/late HTTP/1.1\r\nHost: testserver\r\nContent-Length: 8\r\n"
+    b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
+)
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 @in_one_program

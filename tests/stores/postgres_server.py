@@ -48,8 +48,12 @@ class PostgresServer:
             self._begin("postgres", "--version", folder=False)
             if self._end() == 0:
                 return programs
-        shutil.copytree(programs.parent, self._folder / "programs", symlinks=True)
-        return self._folder / "programs" / "bin"
+        wheel = programs.parents[1]
+        for part in (programs.parent, wheel.with_name(f"{wheel.name}.libs")):  # what they load
+            if part.exists():
+                copy = self._folder / part.relative_to(wheel.parent)
+                shutil.copytree(part, copy, symlinks=True)
+        return self._folder / programs.relative_to(wheel.parent)
 
     def _begin(self, program: str, *arguments: str, folder: bool = True) -> None:
         where = ("-D", str(self.data)) if folder else ()

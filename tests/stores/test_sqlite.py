@@ -20,6 +20,7 @@ from deferit._core.queries import Changed, Changes, Get, Load
 from deferit._records import encode
 from deferit.exceptions import JobExists, LeaseLost, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_file, _sqlite_statements, sqlite, store_from_url
+from deferit.stores._sqlite_file import PAGE
 from deferit.stores._sqlite_groups import Held
 from deferit.stores.sqlite import SQLiteStore
 from deferit.testing import (
@@ -679,7 +680,7 @@ def test_a_damaged_file_makes_it_unavailable_until_it_is_moved_away(
     store.close()
     path = tmp_path / "jobs.db"
     content = path.read_bytes()
-    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    path.write_bytes(content[:PAGE] + b"\xff" * (len(content) - PAGE))
     store.open()
 
     for _ in range(2):

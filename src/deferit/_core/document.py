@@ -23,6 +23,7 @@ from deferit._core.http import (
     without,
 )
 from deferit._core.job import Failure, Job, Result, Status
+from deferit._core.layers import VARYING
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
@@ -45,8 +46,6 @@ LONGEST_RETRY = 30
 
 RECENT = 256
 """Seconds whose texts are kept at hand: what happens at about the same time is told to many."""
-
-_VARY = ("Vary", "Prefer, Accept")
 
 
 class Site(msgspec.Struct, frozen=True, gc=False):
@@ -119,7 +118,8 @@ def status_document(job: Job, site: Site, now: float, outlook: Outlook | None) -
         document |= _result(job, f"{monitor}/result")
     else:
         document |= _pending(job, site, now, outlook)
-    return document | _optional(job)
+    document |= _optional(job)
+    return document
 
 
 def _optional(job: Job) -> dict[str, Any]:
@@ -184,8 +184,8 @@ def _error(job: Job, error: Failure) -> dict[str, Any]:
 
 def _time(instant: float) -> str:
     """Return an instant as RFC 3339 has it, in UTC."""
-    second, millisecond = divmod(int(instant * 1000), 1000)
-    return f"{_second(second)}.{millisecond:03}Z"
+    milliseconds = int(instant * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 
 
 @lru_cache(RECENT)
@@ -212,7 +212,7 @@ def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
         ("Link", site.links(job)),
         ("Retry-After", str(retry_after(job, now, outlook))),
         *((("Preference-Applied", applied),) if applied else ()),
-        _VARY,
+        VARYING,
         ("Cache-Control", "no-store"),
         *(() if shown is JSON else GUARDED),
     )
@@ -257,7 +257,7 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
             ("Retry-After", str(retry_after(job, now, outlook))),
             link,
         )
-    headers = (*headers, ("Cache-Control", "private, no-cache"), _VARY, *GUARDED)
+    headers = (*headers, ("Cache-Control", "private, no-cache"), VARYING, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
     body = shown.body(status_document(job, site, now, outlook), now)
@@ -272,7 +272,7 @@ def document(
         *shown.headers,
         ("ETag", shown.tag(job)),
         ("Cache-Control", "no-store"),
-        _VARY,
+        VARYING,
         *GUARDED,
     )
     return Response(status, headers, shown.body(status_document(job, site, now, None), now))
@@ -311,7 +311,7 @@ def still_pending(
         ("Retry-After", str(retry_after(job, now, outlook))),
         ("Link", site.links(job)),
         ("Cache-Control", "private, no-cache"),
-        _VARY,
+        VARYING,
         *GUARDED,
     )
     return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
@@ -381,7 +381,7 @@ def event_stream(events: Body) -> Response:
         ("Content-Type", "text/event-stream"),
         ("Cache-Control", "no-store"),
         ("X-Accel-Buffering", "no"),
-        _VARY,
+        VARYING,
         *GUARDED,
     )
     return Response(200, headers, events)

@@ -121,34 +121,36 @@ Flow: TypeAlias = Generator[Effect, Any, Response]
 
 def drive(flow: Flow, perform: Callable[[Effect], object]) -> Response:
     """Run a flow to its end, performing each effect as it comes."""
-    with closing(flow):
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    done = perform(effect)
-                except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
-                    effect = flow.throw(exc)
-                else:
-                    effect = flow.send(done)
-        except StopIteration as end:
-            return _response(end)
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                done = perform(effect)
+            except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
+                effect = flow.throw(exc)
+            else:
+                effect = flow.send(done)
+    except StopIteration as end:
+        return _response(end)
+    finally:
+        flow.close()
 
 
 async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[object]]) -> Response:
     """Same as `drive`, but awaits what is performed."""
-    with closing(flow):
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    done = await perform(effect)
-                except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
-                    effect = flow.throw(exc)
-                else:
-                    effect = flow.send(done)
-        except StopIteration as end:
-            return _response(end)
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                done = await perform(effect)
+            except Exception as exc:  # noqa: BLE001  the flow decides what it can answer
+                effect = flow.throw(exc)
+            else:
+                effect = flow.send(done)
+    except StopIteration as end:
+        return _response(end)
+    finally:
+        flow.close()
 
 
 def _response(end: StopIteration) -> Response:

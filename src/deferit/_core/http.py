@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -73,7 +74,12 @@ class Fields(Headers):
         found = self._index.get(key.lower())
         if found is None:
             return default
-        return found[0] if type is None else super().get(key, default, type)
+        if type is None:
+            return found[0]
+        try:
+            return type(found[0])
+        except ValueError:
+            return default
 
     def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002
         """Return all values of a field."""
@@ -105,8 +111,12 @@ class Request(Discreet, frozen=True):
 
     def url_at(self, root_url: str) -> str:
         """Return the same URL of an application that has this root."""
-        path = quote(self.path, errors="surrogatepass")
-        return root_url + path + (f"?{self.query}" if self.query else "")
+        return root_url + _quoted(self.path) + (f"?{self.query}" if self.query else "")
+
+
+@lru_cache(256)
+def _quoted(path: str) -> str:
+    return quote(path, errors="surrogatepass")
 
 
 class Body(ABC):
@@ -147,12 +157,15 @@ _HOST = re.compile(r"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]{1,1024}")
 def first(pairs: Pairs, name: str) -> str | None:
     """Return the first value of a field, whatever the case of its name, or None."""
     wanted = name.lower()
-    return next((value for key, value in pairs if key.lower() == wanted), None)
+    for key, value in pairs:
+        if key.lower() == wanted:
+            return value
+    return None
 
 
 def without(pairs: Pairs, names: frozenset[str]) -> Pairs:
     """Return the fields whose lower-case name is not among ``names``."""
-    return tuple(pair for pair in pairs if pair[0].lower() not in names)
+    return tuple([pair for pair in pairs if pair[0].lower() not in names])
 
 
 def merged(pairs: Pairs, name: str, members: tuple[str, ...]) -> Pairs:

@@ -6,7 +6,7 @@ A store that keeps jobs in the order of their ids appends; with random ids it wo
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 
 RANDOM_BYTES = 16
 """128 bits: the id of a job without an owner is a capability."""
@@ -22,8 +22,15 @@ _TIME = re.compile(f"[0-9a-f]{{{_TIME_DIGITS}}}")
 
 def make_id(now: float, random: bytes) -> str:
     """Return the id of a job that is made at ``now``, from `RANDOM_BYTES` random bytes."""
-    tail = urlsafe_b64encode(random).decode().rstrip("=")
-    return f"job_{int(now * 1e6):0{_TIME_DIGITS}x}{tail}"
+    return f"job_{int(now * 1e6):0{_TIME_DIGITS}x}{urlsafe(random)}"
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def urlsafe(data: bytes) -> str:
+    """Return bytes as base64 for URLs (RFC 4648 §5), without padding."""
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_URL_SAFE).decode()
 
 
 def made_at(job_id: str) -> float:

@@ -23,6 +23,10 @@ from deferit.exceptions import InvalidTransition, LeaseLost
 class Status(StrEnum):
     """Where a job stands; the words on the wire."""
 
+    __hash__ = (
+        str.__hash__
+    )  # an enum's own is a function of Python's, and called for each look into a table
+
     ACCEPTED = "accepted"
     """Durable and waiting."""
     RUNNING = "running"

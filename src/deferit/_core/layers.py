@@ -42,8 +42,14 @@ REPRESENTATION = frozenset(
 """Fields that speak of a body: those of a placeholder go with its body."""
 
 
+VARYING = ("Vary", "Prefer, Accept")
+"""What a document varies by."""
+
+
 def varying(response: Response) -> Response:
     """Return the answer of a deferrable route, which another preference would have changed."""
+    if VARYING in response.headers:
+        return response
     headers = merged(response.headers, "Vary", ("Prefer",))
     return response if headers is response.headers else replace(response, headers=headers)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from deferit._core.http import NEVER_REPLAYED, Pairs, first, without
+from deferit._core.ids import urlsafe
 from deferit._core.job import Result
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Recorder:
         """
         if status not in STATUS_CODES:
             raise IllegalResponse(f"a handler cannot answer with the status code {status}")
-        self._headers = tuple(_legal(*pair) for pair in headers)
+        self._headers = tuple([_legal(name, value) for name, value in headers])
         self._status = status
 
     def write(self, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -108,10 +108,12 @@ class Recorder:
 
     def _etag(self) -> str:
         own = first(self._headers, "etag")
-        return own or f'"{urlsafe_b64encode(self._digest.digest()).decode().rstrip("=")}"'
+        return own or f'"{urlsafe(self._digest.digest())}"'
 
     def _absolute(self, headers: Pairs) -> Pairs:
         """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""
+        if first(headers, "location") is None:
+            return headers
         return tuple(
             (name, _joined(self._url, value)) if name.lower() == "location" else (name, value)
             for name, value in headers

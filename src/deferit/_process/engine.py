@@ -35,11 +35,12 @@ from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from deferit._core.commands import Command
     from deferit._core.effects import Effect
     from deferit._process.runs import Replayer
+    from deferit._process.trier import Meanwhile
     from deferit.executors.base import Executor
     from deferit.options import Options
 
@@ -141,6 +142,7 @@ class Engine:
             if self._is_closed:
                 raise ShuttingDown
             self._ledger.open()
+            self._look_at_server()  # its first job may come with its last request
             self._claims.look()
             self._keeper.start()
             if self._offers:
@@ -237,29 +239,44 @@ class Engine:
             case _:
                 return self._ledger.execute(cast("Command", effect))
 
-    async def aperform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
-        """Same as `perform`, but awaits."""
+    def aperform(self, effect: Effect) -> Awaitable[object]:  # noqa: PLR0911  one for each kind
+        """Same as `perform`, but to be awaited."""
         if not self._is_started:
-            await anyio.to_thread.run_sync(self._start_for, effect)
+            return self._astarted(effect)
         match effect:
             case Create():
-                return await self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
+                return self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
             case Try():
-                return await self._trier.atries(effect, self._carried.pop(effect.job.id, {}))
+                return self._trier.atries(effect, self._carried.pop(effect.job.id, {}))
             case Wait():
-                return await self._await(effect)
+                return self._await(effect)
             case Stop(job):
-                return await self._astop(job)
+                return self._astop(job)
             case Now():
-                return self._ledger.now()
+                return self._anow()
             case Foresee():
-                return await self._forecaster.aforesee(effect)
+                return self._forecaster.aforesee(effect)
             case Recall():
-                return await self._forecaster.arecall(effect)
+                return self._forecaster.arecall(effect)
             case _ if isinstance(effect, QUERIES):
-                return await self._ledger.aread(effect)
+                return self._ledger.aread(effect)
             case _:
-                return await self._ledger.aexecute(cast("Command", effect))
+                return self._ledger.aexecute(cast("Command", effect))
+
+    async def atry(self, effect: Try, meanwhile: Meanwhile) -> object:
+        """Same as `aperform`, but spends the time in ``meanwhile`` if it takes a while."""
+        if not self._is_started:
+            await anyio.to_thread.run_sync(self._start_for, effect)
+        carried = self._carried.pop(effect.job.id, {})
+        return await self._trier.atries(effect, carried, meanwhile)
+
+    async def _astarted(self, effect: Effect) -> object:
+        """Start, then perform an effect."""
+        await anyio.to_thread.run_sync(self._start_for, effect)
+        return await self.aperform(effect)
+
+    async def _anow(self) -> float:
+        return self._ledger.now()
 
     async def _astop(self, job: Job) -> str:
         if self._offers:
@@ -338,6 +355,7 @@ class Engine:
         if version == self._seen_version:
             return
         changed = cast("Changed", self._ledger.read(Changes(self._cursor)))
+        self._ledger.forget()
         # What happened before the first look is not told: then those who wait look for themselves.
         job_ids = changed.job_ids if self._cursor >= 0 else self._ledger.signals.watched()
         self._seen_version, self._cursor = version, changed.cursor

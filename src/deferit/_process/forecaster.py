@@ -86,7 +86,8 @@ class Forecaster:
         ahead = None
         if effect.job.status is Status.ACCEPTED:
             ahead = cast("Ahead", await self._ledger.aread(Position(effect.job.id)))
-        await self._arecall(effect.job)
+        for name in self._unknown(effect.job):
+            self._learn(name, await self._ledger.aread(History(self._application, name)))
         return self._outlook(effect.job, ahead)
 
     def recall(self, effect: Recall) -> Known:
@@ -96,16 +97,13 @@ class Forecaster:
 
     async def arecall(self, effect: Recall) -> Known:
         """Same as `recall`, but awaits the store."""
-        await self._arecall(effect.job)
+        for name in self._unknown(effect.job):
+            self._learn(name, await self._ledger.aread(History(self._application, name)))
         return self._known(effect.job)
 
     def _recall(self, job: Job) -> None:
         for name in self._unknown(job):
             self._learn(name, self._ledger.read(History(self._application, name)))
-
-    async def _arecall(self, job: Job) -> None:
-        for name in self._unknown(job):
-            self._learn(name, await self._ledger.aread(History(self._application, name)))
 
     def _unknown(self, job: Job) -> list[str]:
         """Return the names of the histories that have to be read before anything is said of a job."""

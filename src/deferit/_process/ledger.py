@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 KNOWN = 1_000
 """Jobs that are remembered until the store changes: those who wait for one job ask for it all at once."""
 
+_COMPLAINTS = (StoreUnavailable, RecordDamaged)
+
 SILENCE = 10.0
 """Seconds in which the same complaint of the store is not logged once more: each request would."""
 
@@ -149,6 +151,13 @@ class Ledger:
             known[job_id] = cast("Job", self.read(Get(job_id)))
         return known[job_id]
 
+    def forget(self) -> None:
+        """Remember no job: the store may show a change before it is heard that there was one."""
+        self._known = (
+            self._known[0],
+            {},
+        )  # another one: who reads just now keeps what is found in the old one
+
     def _version(self) -> int:
         try:
             return self.store.version()
@@ -194,7 +203,7 @@ class Ledger:
 
     def _complained(self, outcome: object) -> object:
         """Log what is wrong with the store, if that is the outcome, but the same not again and again; return it."""
-        if isinstance(outcome, StoreUnavailable | RecordDamaged):
+        if isinstance(outcome, _COMPLAINTS):
             now, (text, until) = time.monotonic(), self._complaint
             if str(outcome) != text or now >= until:
                 self._complaint = (str(outcome), now + SILENCE)

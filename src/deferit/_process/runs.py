@@ -19,7 +19,7 @@ from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from deferit._core.job import Job
     from deferit._process.trials import Trial
@@ -195,13 +195,12 @@ class Run(RunningJob, Work):
             )
         yield self.captured.body
 
-    async def abody(self) -> AsyncGenerator[bytes, None]:
-        """Same as `body`, but awaits the store."""
-        for index in range(self.captured.chunks):
-            yield self._bytes(
-                await self._apatiently(partial(self._worker.ledger.aread, Load(self.id, 0, index)))
-            )
-        yield self.captured.body
+    async def apiece(self, index: int) -> bytes:
+        """Return one of the pieces that `body` yields."""
+        if index == self.captured.chunks:
+            return self.captured.body
+        load = Load(self.id, 0, index)
+        return self._bytes(await self._apatiently(partial(self._worker.ledger.aread, load)))
 
     def write(self, data: bytes) -> None:
         """Take a part of the response's body; store what is enough of it.
@@ -225,7 +224,7 @@ class Run(RunningJob, Work):
                 await self._apatiently(partial(self._worker.ledger.aexecute, append))
 
     def _patiently(self, ask: Callable[[], object]) -> object:
-        """Return what the store answers, as soon as it can be reached; else take down that the replay was cut off.
+        """Return what the store answers, as soon as it can be reached: that it cannot is not the handler's failure.
 
         Raises:
             JobCanceled: nobody wants it any more.
@@ -237,7 +236,7 @@ class Run(RunningJob, Work):
                 return ask()
             except StoreUnavailable:
                 if time.monotonic() >= deadline:
-                    self.is_cut_off = True  # whatever the application makes of that
+                    self.is_cut_off = True
                     raise
             self.over.wait(REST)
             self.check()
@@ -250,7 +249,7 @@ class Run(RunningJob, Work):
                 return await ask()
             except StoreUnavailable:
                 if time.monotonic() >= deadline:
-                    self.is_cut_off = True  # whatever the application makes of that
+                    self.is_cut_off = True
                     raise
             await anyio.sleep(REST)
             self.check()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from deferit._core.http import Response
     from deferit._core.job import Job
     from deferit._process.worker import Worker
+
+Meanwhile = Callable[[], AbstractAsyncContextManager[None]]
+
+MOMENT = 0.05
+"""Seconds after which it is worth to watch whether the client is still there."""
 
 
 class Trier:
@@ -54,21 +60,37 @@ class Trier:
                 signal.clear()
         return self._answer(run)
 
-    async def atries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
-        """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored."""
+    async def atries(
+        self,
+        effect: Try,
+        carried: Mapping[str, Any],
+        meanwhile: Meanwhile = nullcontext,
+    ) -> Response | Job:
+        """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored.
+
+        All but the first moment is spent in ``meanwhile``.
+        """
         await self._worker.aprepare()
         create = self._create(effect, carried)
         run = self._begin(create)
         if run is None:
             return await self._worker.acommit(create)
         signal = AsyncSignal()
-        with self._ledger.signals.watching(run.id, signal.set), self._kept_at_least(run):
-            await self._worker.astart(run)
-            deadline = time.monotonic() + effect.seconds
-            while not run.tried.is_settled:
-                await signal.wait(self._time_left(run, deadline))
-                signal.clear()
+        with self._ledger.signals.watching(run.id, signal.set):
+            with self._kept_at_least(run):
+                await self._worker.astart(run)
+                deadline = time.monotonic() + effect.seconds
+                await signal.wait(min(MOMENT, effect.seconds))
+            if not run.tried.is_settled:
+                async with meanwhile():
+                    with self._kept_at_least(run):
+                        await self._until_settled(run, signal, deadline)
         return self._answer(run)
+
+    async def _until_settled(self, run: Run, signal: AsyncSignal, deadline: float) -> None:
+        while not run.tried.is_settled:
+            signal.clear()
+            await signal.wait(self._time_left(run, deadline))
 
     def _create(self, effect: Try, carried: Mapping[str, Any]) -> Create:
         create = Create(effect.job, effect.request, limits=effect.limits)

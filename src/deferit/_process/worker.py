@@ -133,7 +133,9 @@ class Worker:
 
     async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
-        await self.aprepare()
+        self.backend = current_loop().backend
+        if not self.executor.is_ready(self.backend):
+            await self.aprepare()
         return await self.acommit(self.at_once(create, carried))
 
     async def acommit(self, create: Create) -> Job:

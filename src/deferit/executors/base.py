@@ -41,8 +41,12 @@ class Executor(ABC):
         """Be told of the server's event loop, for as long as its lifespan lasts; most executors need not know."""
         yield
 
+    def is_ready(self, backend: str) -> bool:  # noqa: ARG002  most are always ready
+        """Whether `submit` need not wait for anything with work from an event loop of this kind."""
+        return True
+
     async def aprepare(self, backend: str) -> None:  # noqa: B027  most are always ready
-        """Get ready for work from an event loop of a kind, before any is promised, so that `submit` need not wait."""
+        """Get ready for work from an event loop of a kind, before any is promised."""
 
     @abstractmethod
     def submit(self, work: Work) -> None:

@@ -53,8 +53,11 @@ class EventLoopExecutor(Executor):
                 self._served = None
                 group.cancel_scope.cancel()
 
+    def is_ready(self, backend: str) -> bool:
+        return self._served is not None or (os.getpid(), backend) in self._private
+
     async def aprepare(self, backend: str) -> None:
-        if self._served is None and (os.getpid(), backend) not in self._private:
+        if not self.is_ready(backend):
             await anyio.to_thread.run_sync(self._private_host, backend)
 
     def submit(self, work: Work) -> None:
@@ -86,6 +89,9 @@ class _Host(ABC):
 
     def __init__(self) -> None:
         self._loop = current_loop()
+        self._new_scope = type(
+            anyio.CancelScope()
+        )  # anyio would look each time in which loop it is
         self._begun: dict[Work, anyio.CancelScope] = {}
 
     @abstractmethod
@@ -103,7 +109,7 @@ class _Host(ABC):
             self._loop.post(scope.cancel)
 
     async def _run(self, work: Work) -> None:
-        with anyio.CancelScope() as scope:
+        with self._new_scope() as scope:
             self._begun[work] = scope
             try:
                 await work.arun()

@@ -39,6 +39,9 @@ PATIENCE = 5.0
 APPLICATION_ID = 0x64667274
 """How `file` and we tell the database from others: "dfrt"."""
 
+PAGE = 8192
+"""Bytes of a page: what is longer than a quarter of one lies in pages of its own, as most requests would by default."""
+
 LOG_SIZE = 16 * 2**20
 """Bytes to which the log is cut back after a large result has gone through it; SQLite itself lets it be for ever."""
 
@@ -236,6 +239,7 @@ class DatabaseFile:
     def _set_up(self, connection: sqlite3.Connection) -> None:
         with Transaction(connection, "DEFERRED"):
             version = self._version(connection)  # before anything of another's file is changed
+        connection.execute(f"PRAGMA page_size = {PAGE}")  # of a new file; an old one keeps its own
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise StoreUnavailable(

@@ -21,7 +21,7 @@ def executor(app: str) -> Any:
     """Return the executor of the application that ``app`` names."""
     kind = os.environ.get("DEFERIT_TEST_EXECUTOR", "")
     if kind == "celery":
-        return CeleryExecutor(celery_app, app=app, again_after=5.0)
+        return CeleryExecutor(celery_app, app=app, again_after=5.0, queue=queue_of)
     if kind == "four processes":
         return ProcessExecutor(app, workers=4)
     if kind == "pool":
@@ -29,6 +29,11 @@ def executor(app: str) -> Any:
     if kind == "dask":
         return FuturesExecutor(dask_pool, app=app)
     return kind or None
+
+
+def queue_of(job: Any) -> str | None:
+    """Return the queue of Celery for a job; what computes has one of its own."""
+    return "heavy" if job.route.endswith(".compute") else None
 
 
 def process_pool() -> ProcessPoolExecutor:
