@@ -78,8 +78,10 @@ matrix-some: $(VENV)/test.stamp  ## the same with two pairs that the SEED choose
 schemathesis: $(VENV)/test.stamp  ## fuzz the mounted routes with 2,000 requests on each web interface
 	SCHEMATHESIS_CASES=2000 $(BIN)/python -m pytest --durations=2 tests/description/test_schemathesis.py
 
-chaos: $(VENV)/test.stamp  ## kill workers of real servers 200 times and look for lost jobs (4 minutes)
+chaos: $(VENV)/test.stamp  ## kill workers, servers, brokers and stores 200 times each way, and look for lost jobs (12 minutes)
 	$(BIN)/python -m tests.chaos.monkey
+	$(BIN)/python -m tests.chaos.monkey --store postgresql --executor celery
+	$(BIN)/python -m tests.chaos.monkey --store redis --executor celery
 
 sweep: $(VENV)/test.stamp  ## measure accepts while a million expired jobs are swept (6 minutes)
 	$(BIN)/python -m tests.chaos.sweep

@@ -84,6 +84,8 @@ class Monkey:
     def strike(self, blow: Blow) -> None:
         """Have something happen, and return when what was killed whole is started again."""
         target = self._target
+        with (target.server.folder / "blows.log").open("a") as log:
+            log.write(f"{time.time():.3f} {blow}\n")
         match blow:
             case Blow.WORKER:
                 self._strike_one_of(target.server.workers, signal.SIGKILL)

@@ -126,7 +126,6 @@ def _attack(
                 _await_work(monkey, book, server)
                 monkey.pause()
                 monkey.strike(blow)
-                say(f"{time.time():.2f} {blow}")
                 if number % 10 == 0:
                     say(f"{server.kind}: {number} of {len(blows)} blows, {book.counts['202']} 202s")
         _settle(monkey, book, target.store)

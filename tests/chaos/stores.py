@@ -233,7 +233,7 @@ class AttackedRedis(Attacked):
     _names = Names("deferit")
 
     def __enter__(self) -> Self:
-        self._server = RedisServer("--appendonly", "yes", "--appendfsync", "always")
+        self._server = RedisServer()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -223,7 +223,13 @@ def test_what_has_become_due_is_done() -> None:
     assert swept(failed(), LATER) is None
 
 
-@pytest.mark.parametrize("status", Status)
+def test_a_job_that_waits_is_never_swept_away() -> None:
+    job = in_status(Status.ACCEPTED)
+
+    assert swept(job, LATER) == job
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACCEPTED}))
 def test_sweeping_ends_whatever_the_status(status: Status) -> None:
     job: Job | None = in_status(status)
 

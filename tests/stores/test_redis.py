@@ -574,6 +574,69 @@ def before_it_writes(
     monkeypatch.setattr(session, "_go_through", late)
 
 
+def between_its_looks(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something happen once, after a batch has read what is due and before it reads the rows of that."""
+    acts = [act]
+    ask = redis.Session._ask
+
+    def late(session: redis.Session, questions: Any) -> None:
+        ask(session, questions)
+        if acts:
+            acts.pop()()
+
+    monkeypatch.setattr(redis.Session, "_ask", late)
+
+
+def test_a_job_that_another_process_takes_from_its_lost_worker_meanwhile_is_not_forgotten(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened(store.url)
+    job = running(store, repeatable=True)
+    between_its_looks(monkeypatch, lambda: ask(other, Sweep(LEASE)))
+
+    swept = ask(store, Sweep(LEASE))
+
+    found = cast("Job", store.read(Get(job.id)))
+    assert swept.jobs == ()
+    assert (found.status, found.losses) == (Status.ACCEPTED, 1)
+    (claimed,) = ask(store, Claim("shop", LEASE, LEASE + 9, 1))
+    assert claimed.job.id == job.id
+    other.close()
+
+
+def test_a_lease_that_is_renewed_at_the_last_moment_holds(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened(store.url)
+    job = running(store)
+    between_its_looks(monkeypatch, lambda: ask(other, Renew(((job.id, 1),), LEASE + 9)))
+
+    ask(store, Sweep(LEASE))
+
+    assert store.read(Get(job.id)) == job
+    assert [lost.id for lost in ask(store, Sweep(LEASE + 9)).jobs] == [job.id]
+    other.close()
+
+
+def test_a_job_that_is_lost_and_claimed_meanwhile_can_be_lost_again(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened(store.url)
+    job = running(store, repeatable=True)
+
+    claim = Claim("shop", LEASE, LEASE + 9, 1)
+    between_its_looks(monkeypatch, lambda: ask(other, Sweep(LEASE)))
+    before_it_writes(store, lambda: ask(other, claim), monkeypatch)
+
+    ask(store, Sweep(LEASE))
+    assert cast("Job", store.read(Get(job.id))).attempt == 2
+
+    ask(store, Sweep(LEASE + 9))
+
+    assert cast("Job", store.read(Get(job.id))).losses == 2
+    other.close()
+
+
 def test_a_batch_that_others_are_always_ahead_of_is_given_up(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

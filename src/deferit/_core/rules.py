@@ -6,7 +6,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from deferit._core.job import FINISHED, TOMBSTONE, Job, Status
+from deferit._core.job import TOMBSTONE, Job, Status
 from deferit._core.remains import DAMAGED
 
 if TYPE_CHECKING:
@@ -43,15 +43,14 @@ def keeps(job: Job, attempt: int, index: int) -> bool:
 def swept(job: Job, now: float) -> Job | None:
     """Return what becomes of a job whose `wake_at` has passed; None: it is forgotten.
 
-    One whose record turned out to be damaged has failed by that, and stays until it has expired.
+    One that waits stays, whoever thought that something was due about it. One whose record turned out to be damaged
+    has failed by that, and stays until it has expired.
     """
     if job.status is Status.RUNNING:
         return job.lost(now)
-    if job.error == DAMAGED and not job.is_expired(now):
+    if not job.is_finished or (job.error == DAMAGED and not job.is_expired(now)):
         return job
-    if job.status in FINISHED and job.result is not None:
-        return job.stripped()
-    return None
+    return job.stripped() if job.result is not None else None
 
 
 def next_turn(head: int | None, last: int | None) -> int:

@@ -345,20 +345,29 @@ class Batch:
     # --- rows --------------------------------------------------------------------------------------------------------
 
     def _listed(self, key: str, limit: int, until: float = FOREVER) -> list[Row]:
-        """Return the rows of the first entries of a sorted set; what does not belong there goes, and others move up."""
+        """Return the rows of the first entries of a sorted set; an entry that is not what its row says is put right.
+
+        Mostly it is the row that was read a moment later, and another process has moved the job in between.
+        """
         while True:
             found = self._desk.first(key, limit, until)
-            rows = [self._known(job_id) for _, job_id in found]
-            strays = [
-                entry for row, entry in zip(rows, found, strict=True) if not self._is_in(key, row)
-            ]
-            if not strays:
-                return [row for row in rows if row]
-            for entry in strays:
-                self._desk.unlist(key, entry)
+            scores = [self._score(key, entry) for entry in found]
+            wrong = [item for item in zip(found, scores, strict=True) if item[0][0] != item[1]]
+            if not wrong:
+                return [self._row(job_id) for _, job_id in found]
+            for entry, score in wrong:
+                self._desk.relist(key, entry, score)
 
-    def _is_in(self, key: str, row: Row | None) -> bool:
-        return row is not None and key in self._names.entries(row)
+    def _score(self, key: str, entry: tuple[float, str]) -> float | None:
+        """Return the score that an entry of a sorted set has to have, None: it does not belong there."""
+        score, job_id = entry
+        before, row = self._desk.row(job_id), self._known(job_id)
+        if row is None:
+            return None
+        scores = self._names.entries(row)
+        if before is not row:  # it was damaged, and has its place only now
+            return score if key in scores else None
+        return scores.get(key)
 
     def _row(self, job_id: str) -> Row:
         row = self._known(job_id)

@@ -80,13 +80,15 @@ class Desk:
         if key in self._spans:
             self._spans[key].set(job_id, before, after)
 
-    def unlist(self, key: str, entry: tuple[float, str]) -> None:
-        """Remove an entry of a sorted set that leads to none of its jobs."""
-        score, job_id = entry
-        if job_id not in self.moves[key]:
+    def relist(self, key: str, entry: tuple[float, str], score: float | None) -> None:
+        """Give an entry of a sorted set the score that its job's row says, None: remove it; if that row still is so."""
+        before, job_id = entry
+        if self.row(job_id):  # else nothing can be made of what may be there, nor of its mark
+            self.rely_on(job_id)
+        if score is None and job_id not in self.moves[key]:
             self._more[key] -= 1
-        self.moves[key][job_id] = None
-        self._span(key).set(job_id, score, None)
+        self.moves[key][job_id] = score
+        self._span(key).set(job_id, before, score)
 
     def request(self, job_id: str) -> bytes:
         """Return the captured request of a job."""
