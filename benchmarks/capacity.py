@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.contenders import STORES
@@ -19,13 +20,14 @@ from deferit._core.queries import Get
 from deferit.stores import store_from_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.contenders import Contender, Opening
 
     from deferit._core.commands import Command
     from deferit.stores.base import Store
 
+SCALE = Path(__file__).parents[1] / "docs" / "scale.md"
 SIZES = (1, 64, 256)
 """Commands in a batch."""
 
@@ -214,10 +216,24 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=5, help="times the mean")
     parser.add_argument("--retention", type=float, default=86_400, help="seconds")
     parser.add_argument("--handler", type=float, default=1, help="seconds")
+    parser.add_argument("--publish", action="store_true", help="write it into docs/scale.md")
     asked = parser.parse_args()
     found = [measured(name, STORES[name], asked.jobs, asked.seconds) for name in asked.stores]
     demand = Demand(asked.jobs_a_day, asked.peak, asked.retention, asked.handler)
-    print("\n".join([*capacities(found), "", *demands(found, demand)]))
+    tables = {"capacities": capacities(found), "demands": demands(found, demand)}
+    texts = {name: "\n".join(lines) for name, lines in tables.items()}
+    print("\n\n".join(texts.values()))
+    if asked.publish:
+        SCALE.write_text(filled(SCALE.read_text(), texts))
+
+
+def filled(page: str, texts: Mapping[str, str]) -> str:
+    """Return a page with texts where it names them: ``<!-- figures: name -->`` and ``<!-- end of figures -->``."""
+    for name, text in texts.items():
+        begin, end = f"<!-- figures: {name} -->\n", "<!-- end of figures -->"
+        before, found, rest = page.partition(begin)
+        page = f"{before}{begin}\n{text}\n\n{end}{rest.partition(end)[2]}" if found else page
+    return page
 
 
 def capacities(found: Sequence[Capacity]) -> Iterator[str]:

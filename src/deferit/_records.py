@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -45,11 +46,13 @@ encode = msgspec.msgpack.Encoder().encode
 def encode_job(job: Job) -> bytes:
     """Return a job's record, with a checksum: a bit that falls over may leave it legible, but of another job."""
     data = encode(job)
-    return b"%b%b%b" % (_CHECKED, crc32(data).to_bytes(4), data)
+    return _head(_CHECKED, crc32(data)) + data
 
 
 _CHECKED = b"\xc1"
 """What a record with a checksum begins with: a byte that msgpack never uses."""
+
+_head = Struct(">cI").pack
 
 
 def decode_job(data: bytes) -> Job:

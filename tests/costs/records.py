@@ -15,7 +15,7 @@ FRAMEWORKS = ("starlette", "flask")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Others count differently: since 3.12 a comprehension is no call."""
 
-MORE, FEWER = 0.03, 0.10
+MORE, FEWER = 0.03, 0.25
 """Parts by which calls may differ from what is recorded."""
 MODULES = 0.10
 """The part by which there may be more modules: that code moves is no matter."""

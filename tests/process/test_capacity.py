@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.capacity import capacities, demands, measured
+from benchmarks.capacity import SCALE, capacities, demands, filled, measured
 from benchmarks.contenders import STORES
 from benchmarks.demand import Capacity, Demand, needs
 
@@ -65,3 +65,11 @@ def test_both_tables_have_a_line_for_each_store() -> None:
     assert "10,000,000 jobs a day are 116/s on average, and 579/s at a peak of 5" in "\n".join(
         lines
     )
+
+
+def test_the_page_has_a_place_for_both_tables() -> None:
+    page = filled(SCALE.read_text(), {"capacities": "| the first |", "demands": "| the second |"})
+
+    assert page.count("| the first |") == page.count("| the second |") == 1
+    assert filled(page, {"capacities": "| the first |", "demands": "| the second |"}) == page
+    assert page.count("\n## ") == SCALE.read_text().count("\n## ")

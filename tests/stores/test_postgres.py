@@ -1035,3 +1035,18 @@ def test_no_statement_reads_a_whole_table(store: PostgresStore) -> None:
         assert "Scan" in said, name
         assert "Seq Scan" not in said, f"{name}\n{said}"
     assert len(texts) > 18
+
+
+def test_a_request_that_is_gone_keeps_no_other_job_waiting(store: PostgresStore, url: str) -> None:
+    lost = ask(store, Create(a_job(1), LONG))
+    other = waiting(store, 2)
+    with connected(url) as connection:
+        connection.execute("DELETE FROM pieces")
+        connection.commit()
+
+    claimed = ask(store, Claim("shop", NOON, LEASE, 9))
+
+    assert [(item.job.id, item.request) for item in claimed] == [
+        (lost.id, b""),  # of which it will be said that it cannot be read
+        (other.id, REQUEST),
+    ]

@@ -887,3 +887,19 @@ def test_only_so_many_running_jobs_are_remembered(monkeypatch: pytest.MonkeyPatc
 
     assert held.get(a_job(0).id) is None
     assert held.get(a_job(2).id) is not None
+
+
+def test_a_request_that_is_gone_keeps_no_other_job_waiting(
+    store: SQLiteStore, tmp_path: Path
+) -> None:
+    lost = ask(store, Create(a_job(1), LONG))
+    other = waiting(store, 2)
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection, connection:
+        connection.execute("DELETE FROM pieces")
+
+    claimed = ask(store, Claim("shop", NOON, LEASE, 9))
+
+    assert [(item.job.id, item.request) for item in claimed] == [
+        (lost.id, b""),  # of which it will be said that it cannot be read
+        (other.id, REQUEST),
+    ]

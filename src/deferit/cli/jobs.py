@@ -6,12 +6,12 @@ import json as jsonlib
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import App, Parameter
+from msgspec.structs import asdict, replace
 from rich.console import Console
 from rich.table import Table
 
