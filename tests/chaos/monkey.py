@@ -28,6 +28,8 @@ from tests.chaos.target import EXECUTORS, target
 from tests.chaos.watch import Watch
 from tests.servers.harness import ServerFailed, until
 
+from deferit.worker_command import Exit
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -132,7 +134,7 @@ def _attack(
     if watch.longest_overrun > LEASE + TAKEOVER:
         book.violation(f"a job ran on for {watch.longest_overrun:.1f} s past its lease")
     for helper in target.helpers:
-        if helper.deaths and not target.broker:
+        if set(helper.codes) - {Exit.OUT_OF_REACH} and not target.broker:
             book.violation(f"a worker has ended by itself: {helper.log[-2000:]}")
     return watch
 
@@ -181,8 +183,8 @@ def _figures(book: Book, watch: Watch, judge: Judge) -> dict[str, float]:
 
 
 def _deaths(target: Target) -> dict[str, float]:
-    deaths = sum(helper.deaths for helper in target.helpers)
-    return {"workers beside it that ended by themselves": deaths} if target.broker else {}
+    deaths = sum(len(helper.codes) for helper in target.helpers)
+    return {"workers beside it that ended by themselves": deaths} if target.helpers else {}
 
 
 def main() -> int:

@@ -48,14 +48,18 @@ class Target:
 class Helper(Program):
     """A worker beside the web server, maybe with children; whenever it has ended it is started again, as by systemd.
 
-    Celery's ends by itself now and then as its broker is killed (kombu looks for a connection that it has let go of).
+    Celery's ends by itself now and then as its broker is killed (kombu looks for a connection that it has let go of),
+    `deferit work` if it cannot reach the store as it starts.
     """
 
     struck: set[int]
     """Processes in which handlers may have been broken off."""
 
+    codes: list[int]
+    """Exit codes with which it has ended by itself."""
+
     def __enter__(self) -> Self:
-        self.struck, self.deaths = set(), 0
+        self.struck, self.codes = set(), list[int]()
         self._alive: set[int] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -81,10 +85,11 @@ class Helper(Program):
     def _supervise(self) -> None:
         while not self._stopped.wait(0.05):
             with self._lock:
-                if self.process.poll() is None:
+                code = self.process.poll()
+                if code is None:
                     self._note()
                 else:
-                    self.deaths += 1
+                    self.codes.append(code)
                     self._start_again()
 
     def _note(self) -> None:
