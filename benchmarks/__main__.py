@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -16,6 +17,7 @@ FIGURES = (*stages.FIGURES, imports.FIGURE)
 
 def main() -> None:
     """Measure what is asked for, print it, and write it down if that is asked for too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # what was started is ended
     asked = _asked()
     effort = Effort(1, 1) if asked.quick else Effort(asked.rounds, asked.seconds)
     begun = time.monotonic()

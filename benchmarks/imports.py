@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.record import Effort, Sample
 
 FIGURE = "import"
-TIMES = 5
+TIMES = 3
 """Processes for each round."""
 
 MIDDLEWARES = {

@@ -71,6 +71,8 @@ def _started(stack: ExitStack, contestant: Contestant) -> Running:
 
 def _visited(bare: Running, visit: Visit, effort: Effort) -> Iterator[Seen | Failed]:
     figure = "start"
+    if visit.is_brief:
+        effort = replace(effort, seconds=(effort.seconds + 1) // 2)
     try:
         with running(visit.contestant) as own:
             for figure, probe in visit.figures.items():

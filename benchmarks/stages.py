@@ -21,11 +21,15 @@ Probe = Callable[[Running, Effort], Sample]
 
 @dataclass(frozen=True)
 class Visit:
-    """A contestant with the figures that are taken of it, in their order: what leaves a queue behind comes last."""
+    """A contestant with the figures that are taken of it, in their order: what leaves a queue behind comes last.
+
+    Of one that is ``brief`` samples take half as long, for the sake of the whole; no target is about it.
+    """
 
     baseline: Contestant
     contestant: Contestant
     figures: dict[str, Probe]
+    is_brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,24 +43,24 @@ class Stage:
 LIFE: dict[str, Probe] = {"latency": latency, "drain": drain, "poll": poll, "accept": accept}
 ELSEWHERE: dict[str, Probe] = {"latency": latency, "drain": drain, "accept": accept}
 """With an executor in other processes; polls are the same."""
-UNMARKED: dict[str, Probe] = {"unmarked": unmarked, "unmarked-body": unmarked_body, "auto": auto}
+UNMARKED: dict[str, Probe] = {"unmarked": unmarked, "auto": auto}
+ONCE: dict[str, Probe] = {"unmarked-body": unmarked_body, "pace": pace}
 
 
 def _memory() -> Stage:
-    pairs = [(who.STARLETTE, who.ON_STARLETTE), (who.FASTAPI, who.ON_FASTAPI)]
-    pairs.append((who.FLASK, who.ON_FLASK))
+    pairs = [(who.STARLETTE, who.ON_STARLETTE), (who.FLASK, who.ON_FLASK)]
     return Stage("memory", tuple(Visit(bare, ours, {"memory": memory}) for bare, ours in pairs))
 
 
 def _own() -> Stage:
     visits = [
-        Visit(who.STARLETTE, who.ON_STARLETTE, UNMARKED | LIFE | {"pace": pace}),
+        Visit(who.STARLETTE, who.ON_STARLETTE, UNMARKED | LIFE | ONCE),
         Visit(who.FLASK, who.ON_FLASK, UNMARKED | LIFE),
         Visit(who.FASTAPI, who.ON_FASTAPI, {"marked": marked} | LIFE),
     ]
     for bare in (who.STARLETTE, who.FLASK):
-        visits += [Visit(bare, ours, LIFE) for ours in who.STORED[bare]]
-        visits += [Visit(bare, ours, ELSEWHERE) for ours in who.EXECUTED[bare]]
+        visits += [Visit(bare, ours, LIFE, is_brief=True) for ours in who.STORED[bare]]
+        visits += [Visit(bare, ours, ELSEWHERE, is_brief=True) for ours in who.EXECUTED[bare]]
     return Stage("deferit", tuple(visits))
 
 

@@ -109,7 +109,6 @@ TARGETS = (
     _rate("mode auto, in time, Starlette", "auto", who.ON_STARLETTE, 0.60),
     _rate("mode auto, in time, Flask", "auto", who.ON_FLASK, 0.60),
     _memory(who.ON_STARLETTE),
-    _memory(who.ON_FASTAPI),
     _memory(who.ON_FLASK),
     _rate("accept with 1,000,000 jobs in the store", "accept-million", WITH_A_MILLION, 0.9),
     _rate("poll with 1,000,000 jobs in the store", "poll-million", WITH_A_MILLION, 0.9),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from benchmarks.servers import Running
 
 MEBI = 2**20
-SETTLES_IN = 1.0
+SETTLES_IN = 0.5
 """Seconds, until threads have started and imported what they need."""
 
 

@@ -21,7 +21,7 @@ def pace(server: Running, effort: Effort) -> Sample:
     """Find the peak, then submit half as many, evenly, and at random as people come who don't know of each other."""
     peak = accept(server, effort)["rate"]
     server.finish_one()
-    rate, seconds = peak / 2, 2 * effort.seconds
+    rate, seconds = peak / 2, effort.seconds
     even = [number / rate for number in range(int(rate * seconds))]
     chance = random.Random(1)  # noqa: S311  it is to be the same each time
     by_chance = sorted(chance.uniform(0, seconds) for _ in even)
