@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -218,6 +219,8 @@ def main() -> None:
     parser.add_argument("--handler", type=float, default=1, help="seconds")
     parser.add_argument("--publish", action="store_true", help="write it into docs/scale.md")
     asked = parser.parse_args()
+    # A Redis that syncs late is what is asked for here.
+    logging.getLogger("deferit").setLevel(logging.ERROR)
     found = [measured(name, STORES[name], asked.jobs, asked.seconds) for name in asked.stores]
     demand = Demand(asked.jobs_a_day, asked.peak, asked.retention, asked.handler)
     tables = {"capacities": capacities(found), "demands": demands(found, demand)}

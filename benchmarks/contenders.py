@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import tempfile
 import tracemalloc
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from deferit.stores.base import Store
-
-logging.getLogger("deferit").setLevel(
-    logging.ERROR
-)  # a Redis that syncs late is what is asked for here
 
 
 @dataclass(frozen=True)

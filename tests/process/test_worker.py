@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -118,6 +119,60 @@ def test_nobody_overtakes_those_who_wait(process: Process, held: Held) -> None:
     process.claims.claim()
     assert process.end_of(late).status is Status.SUCCEEDED
     assert process.end_of(first[2]).status is Status.SUCCEEDED
+
+
+@contextmanager
+def committing(process: Process) -> Iterator[None]:
+    """Have the committer at work for the time of the context, so that what is submitted is one batch afterwards."""
+    while process.store.entered.acquire(blocking=False):
+        pass
+    with process.store.held():
+        process.ledger.submit(Renew((), 0.0))
+        process.store.await_entry()
+        yield
+
+
+def test_those_who_wait_are_taken_in_the_transaction_that_creates_the_next(
+    process: Process, held: Held
+) -> None:
+    process.worker.claim_along = process.claims.along
+    first = [process.create(number) for number in range(3)]
+    held.gate.set()
+    for job in first[:2]:
+        process.end_of(job)
+    process.until_free(2)
+    process.worker.slots.give()  # one more than there are jobs
+    made: list[Job] = []
+    with committing(process):
+        thread = threading.Thread(target=lambda: made.append(process.create(3)))
+        thread.start()
+        eventually(lambda: process.free == 0)
+    thread.join()
+
+    kinds = [[type(command) for command in batch] for batch in process.store.batches]
+    assert [Create, Claim] in kinds
+    assert made[0].status is Status.ACCEPTED
+    assert process.end_of(made[0]).status is Status.SUCCEEDED
+    assert process.end_of(first[2]).status is Status.SUCCEEDED
+    assert process.create(4).status is Status.RUNNING
+    assert process.worker.new_ones == {}
+    process.until_free(3)
+
+
+def test_nobody_is_taken_along_by_a_store_that_is_away(process: Process) -> None:
+    process.worker.claim_along = process.claims.along
+    process.worker.has_backlog = True
+    process.store.failure = DOWN
+
+    with pytest.raises(StoreUnavailable):
+        process.create()
+
+    eventually(lambda: process.free == 2)
+    assert process.worker.has_backlog
+    assert process.worker.new_ones == {}
+    process.store.failure = None
+    process.claims.claim()
+    assert process.end_of(process.create(1)).status is Status.SUCCEEDED
 
 
 def test_what_is_carried_reaches_the_handler_whenever_it_begins(

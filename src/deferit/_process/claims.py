@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from deferit._core.commands import Claim, Claimed, Release
+from deferit._core.job import Status
 from deferit._core.queries import Due
 from deferit._log import log
 
@@ -27,6 +29,7 @@ class Claims:
         self._ledger = worker.ledger
         self._application = application
         self._claim_at = 0.0
+        self._is_along = False
 
     def look(self) -> None:
         """Look whether jobs wait that could begin, as after a restart."""
@@ -51,6 +54,28 @@ class Claims:
         if slots:
             for claimed in self._claimed(slots):
                 self._begin(claimed)
+
+    def along(self) -> None:
+        """Have jobs that wait taken in the next transaction, for the slots that are free; from any thread, at once."""
+        worker, now = self._worker, self._ledger.now()
+        slots = 0 if self._is_along else worker.slots.take_all()
+        if slots:
+            self._is_along = True
+            claim = Claim(self._application, now, now + worker.lease, slots)
+            self._ledger.submit(claim, partial(self._came_along, slots))
+
+    def _came_along(self, slots: int, outcome: object) -> None:
+        """Begin what was taken along, in the committer's thread; submitters of new ones have not heard of it yet."""
+        worker = self._worker
+        self._is_along = False
+        claimed = cast("tuple[Claimed, ...]", outcome) if isinstance(outcome, tuple) else ()
+        worker.slots.give(slots - len(claimed))
+        worker.has_backlog = claimed is not outcome or len(claimed) == slots
+        for each in claimed:
+            if each.job.id in worker.new_ones:
+                worker.new_ones[each.job.id] = True
+                log(each.job, Status.ACCEPTED)
+            self._begin(each)
 
     def claim_one(self, job_id: str, tell: Callable[[int], object]) -> Run | None:
         """Claim a job that this process was told to run, and begin it; None if it does not wait (any more).

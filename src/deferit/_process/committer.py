@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from deferit._core.commands import Claim
 from deferit._loops import Loop, current_loop, new_event
 from deferit.exceptions import StoreError, StoreUnavailable
 
@@ -159,7 +160,7 @@ class Committer:
         items = [get()]
         while len(items) < LARGEST_BATCH and not is_empty():
             items.append(get())
-        return [item for item in items if item]
+        return sorted(filter(None, items), key=_takes_jobs)
 
     def _commit(self, group: list[tuple[Command, Reply]]) -> None:
         try:
@@ -171,6 +172,11 @@ class Committer:
         except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
             outcomes = [unexpected(self._url, exc)] * len(group)
         _resolve([reply for _, reply in group], outcomes)
+
+
+def _takes_jobs(item: tuple[Command, Reply]) -> bool:
+    """Whether a command takes jobs that wait: it comes last in its group, so that it finds those that came with it."""
+    return isinstance(item[0], Claim)
 
 
 def unexpected(url: str, exc: Exception) -> StoreUnavailable:

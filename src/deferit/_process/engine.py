@@ -95,6 +95,8 @@ class Engine:
             self._worker.slots = Slots(count or 0)
         self._trier = Trier(self._worker)
         self._claims = Claims(self._worker, options.application)
+        if self._claims_jobs and not executor.runs_in_place:
+            self._worker.claim_along = self._claims.along
         self._upkeep = Upkeep(self._worker)
         renewal = options.lease / 3
         self._forecaster = Forecaster(

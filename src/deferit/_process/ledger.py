@@ -95,16 +95,25 @@ class Ledger:
         note = partial(self._noted, command)
         return returned(note(await self.aoutcome(command, note)))
 
-    def outcome(self, command: Command) -> object:
-        """Execute a command; return what became of it, be it an exception."""
+    def outcome(self, command: Command, then: Callable[[], object] | None = None) -> object:
+        """Execute a command; return what became of it, be it an exception; ``then`` submits what is to go with it."""
         reply = BlockingReply()
         self._committer.submit(command, reply)
+        if then:
+            then()
         return self._complained(reply.outcome())
 
-    async def aoutcome(self, command: Command, otherwise: Callable[[object], object]) -> object:
+    async def aoutcome(
+        self,
+        command: Command,
+        otherwise: Callable[[object], object],
+        then: Callable[[], object] | None = None,
+    ) -> object:
         """Same as `outcome`, but awaits the commit; ``otherwise`` is told if the task is canceled meanwhile."""
         reply = AwaitableReply(otherwise)
         self._committer.submit(command, reply)
+        if then:
+            then()
         return self._complained(await reply.outcome())
 
     def submit(self, command: Command, note: Callable[[object], object] | None = None) -> None:

@@ -66,6 +66,9 @@ class Worker:
         self.runs: dict[tuple[str, int], Run] = {}
         self.trials: set[Run] = set()
         self.carried: dict[str, Mapping[str, Any]] = {}
+        self.claim_along: Callable[[], object] | None = None
+        self.new_ones: dict[str, bool] = {}
+        """Jobs that are to wait, while they are created, each with whether it was taken in the same transaction."""
         self.backend = "asyncio"
         self.has_backlog = True
         self.is_draining = False
@@ -125,7 +128,7 @@ class Worker:
 
     def commit(self, create: Create) -> Job:
         """Make a job durable, and begin it if it is claimed."""
-        result = self.ledger.outcome(create)
+        result = self.ledger.outcome(create, self._along_with(create))
         run = self._created(create, result)
         if run:
             self.start(run)
@@ -140,7 +143,8 @@ class Worker:
 
     async def acommit(self, create: Create) -> Job:
         """Same as `commit`, but awaits it."""
-        result = await self.ledger.aoutcome(create, partial(self._go_on_without, create))
+        otherwise = partial(self._go_on_without, create)
+        result = await self.ledger.aoutcome(create, otherwise, self._along_with(create))
         run = self._created(create, result)
         if run:
             await self.astart(run)
@@ -169,8 +173,17 @@ class Worker:
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self.lease)
 
+    def _along_with(self, create: Create) -> Callable[[], object] | None:
+        """Return what has waiting jobs taken in the transaction that creates this one, if it has to wait with them."""
+        if create.lease_until is not None or self.is_draining or not create.is_ready:
+            return None
+        self.new_ones[create.job.id] = False
+        return self.claim_along
+
     def _created(self, create: Create, result: object) -> Run | None:
         """Take note of a new job, or of why there is none; return its run if it begins here and now."""
+        if self.new_ones.pop(create.job.id, False):
+            return None
         is_ours = create.lease_until is not None
         if isinstance(result, Exception):
             self._drop(create)

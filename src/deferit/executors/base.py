@@ -36,6 +36,9 @@ class Executor(ABC):
     can_stop: ClassVar[bool] = False
     """Whether `stop` may end work that has begun."""
 
+    runs_in_place: ClassVar[bool] = False
+    """Whether `submit` returns only when the work is done."""
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Be told of the server's event loop, for as long as its lifespan lasts; most executors need not know."""

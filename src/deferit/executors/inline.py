@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class InlineExecutor(Executor):
     """Runs a handler before the 202 is answered."""
 
+    runs_in_place = True
+
     def submit(self, work: Work) -> None:
         work.run()
 
