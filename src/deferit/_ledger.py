@@ -151,7 +151,10 @@ class Ledger:
 
     def forget(self) -> None:
         """Remember no job: the store may show a change before it is heard that there was one."""
-        self._known = (self._known[0], {})  # another one: who reads just now keeps what is found in the old one
+        self._known = (
+            self._known[0],
+            {},
+        )  # another one: who reads just now keeps what is found in the old one
 
     def _version(self) -> int:
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.contract.support import id_of, stored
+from tests.elsewhere.promises import tells_its_handlers
 
 from deferit import JobCanceled, current_job
 
@@ -63,9 +63,8 @@ def test_what_the_handler_answers_later_changes_nothing(hasty: Site) -> None:
     assert stored(hasty.store, id_of(monitor)).result is None
 
 
+@tells_its_handlers
 def test_a_handler_is_told_that_its_time_is_over(hasty: Site) -> None:
-    told = threading.Event()
-
     def act(body: bytes) -> Said:
         job = current_job()
         assert job is not None
@@ -73,14 +72,14 @@ def test_a_handler_is_told_that_its_time_is_over(hasty: Site) -> None:
             while True:
                 job.check()
         except JobCanceled:
-            told.set()
+            hasty.stage.note("told")
             raise
 
     hasty.stage.acts["loop"] = act
 
     hasty.end_of(hasty.defer("/short/loop"))
 
-    assert told.wait(20)
+    hasty.stage.wait_for_note("told")
 
 
 def test_a_handler_that_ends_in_time_is_left_alone(hasty: Site) -> None:
