@@ -1,10 +1,11 @@
-"""What all tests have: places in real stores, whose servers last as long as the process of the tests."""
+"""What all tests have: servers and workers that last as long as the process of the tests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.elsewhere import running
 from tests.stores import places
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def places_in_stores() -> Iterator[None]:
-    """End the servers that any test has asked for."""
+def what_lasts() -> Iterator[None]:
+    """End the servers and the workers that any test has asked for."""
     yield
+    running.close()
     places.close()

@@ -347,13 +347,23 @@ def is_of_the_submitter(name: str) -> bool:
 def split(
     entries: Mapping[str, Any], left_out: Collection[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the entries of a scope or environ that can be stored, and those that can only be kept by reference."""
+    """Return the entries of a scope or environ that can be stored, and those that can only be kept by reference.
+
+    A dictionary of a type of its own, as a session is, is kept by reference, and what is in it is stored besides, for
+    handlers in other processes.
+    """
     stored: dict[str, Any] = {}
     carried: dict[str, Any] = {}
     for name, value in entries.items():
-        if name not in left_out:
-            is_text = type(value) is str and value.isascii()  # as most are
-            (stored if is_text or plain(value) else carried)[name] = value
+        if name in left_out:
+            continue
+        is_text = type(value) is str and value.isascii()  # as most are
+        if is_text or plain(value):
+            stored[name] = value
+            continue
+        carried[name] = value
+        if isinstance(value, dict) and plain(contents := dict(value)):
+            stored[name] = contents
     return stored, carried
 
 

@@ -6,6 +6,11 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+from tests.elsewhere import slots
+from tests.elsewhere.desk import Away
 
 PATIENCE = 20.0
 """Seconds after which a handler or a test that waits for the other gives up."""
@@ -30,15 +35,43 @@ class Stage:
     def __init__(self) -> None:
         self.acts: dict[str, Act] = {"echo": lambda body: Said(body=body)}
         self.calls: Counter[str] = Counter()
+        self.notes: list[str] = []
         self._condition = threading.Condition()
         self._gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self._is_over = False
 
+    def __reduce__(self) -> Any:
+        """Let handlers in other processes do what this very test tells them."""
+        return AwayStage, (slots.keep(self),)
+
     def act(self, name: str, body: bytes) -> Said:
+        self._count(name)
+        return self.acts[name](body)
+
+    def begin(self, name: str) -> bytes:
+        """Count a call in another process; return the act for it."""
+        self._count(name)
+        return cloudpickle.dumps(self.acts[name])
+
+    def _count(self, name: str) -> None:
         with self._condition:
             self.calls[name] += 1
             self._condition.notify_all()
-        return self.acts[name](body)
+
+    def called(self, name: str) -> int:
+        """Return, in a handler, how often an act was begun."""
+        return self.calls[name]
+
+    def note(self, text: str) -> None:
+        """Leave a note for the test."""
+        with self._condition:
+            self.notes.append(text)
+            self._condition.notify_all()
+
+    def wait_for_note(self, text: str) -> None:
+        """Wait, in the test, until a handler leaves a note."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: text in self.notes, PATIENCE), self.notes
 
     def wait_for(self, name: str, calls: int = 1) -> None:
         """Wait, in the test, until an act was begun so many times."""
@@ -69,3 +102,11 @@ class Stage:
         self._is_over = True
         for gate in list(self._gates.values()):
             gate.set()
+
+
+class AwayStage(Away):
+    """A stage as handlers in other processes have it: acts are done where the handler runs."""
+
+    def act(self, name: str, body: bytes) -> Said:
+        act: Act = cloudpickle.loads(self._reference.call("begin", name))
+        return act(body)

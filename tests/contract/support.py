@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
@@ -11,7 +12,8 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.contract.apps import fastapi_app, flask_app, starlette_app
 from tests.contract.clients import Answer, ASGIExchange, Asked, Exchange, WSGIExchange
-from tests.contract.stage import PATIENCE, Stage
+from tests.contract.stage import PATIENCE, AwayStage, Stage
+from tests.elsewhere.running import employed
 from tests.matrix import IS_CHOSEN, STORE
 from tests.servers.harness import until
 from tests.stores.places import need, usual
@@ -90,6 +92,10 @@ class Site:
     whole: Any
     portal: BlockingPortal | None
 
+    def __reduce__(self) -> Any:
+        """Let acts in other processes have what they need of it."""
+        return AwaySite, (self.stage,)
+
     @property
     def is_wsgi(self) -> bool:
         return self.portal is None
@@ -152,10 +158,19 @@ class Site:
         """Check that no run, no watcher and no slot is held once all is over."""
         worker = self.worker
         signals = self.middleware.engine._ledger.signals
-        free = self.middleware.options.concurrency
+        offers = self.middleware.engine._offers
+        free = 0 if offers else self.middleware.options.concurrency
         until(lambda: worker.slots._free == free, "all slots to be free")
         until(lambda: not (worker.runs or worker.trials or worker.carried), "no run to be kept")
+        until(lambda: not (offers and (offers._waiting or offers._running)), "no offer to be kept")
         until(lambda: not signals._watches, "nobody to wait")
+
+
+@dataclass
+class AwaySite:
+    """A site as acts in other processes have it."""
+
+    stage: AwayStage
 
 
 def id_of(monitor: str) -> str:
@@ -180,21 +195,35 @@ def site(
     stage = Stage()
     options.setdefault("store", usual())
     need(options["store"])
-    app = APPS[framework](stage, MARKS if marks is None else marks)
-    inside(app)
+    build = partial(_built, framework, stage, MARKS if marks is None else marks, inside, outside)
     with ExitStack() as stack:
-        if framework == "flask":
-            wsgi = WSGIMiddleware(app.wsgi_app, **options)
-            built = Site(framework, stage, wsgi, outside(wsgi), None)
-        else:
+        middleware, whole = stack.enter_context(employed(build, options))
+        portal = None
+        if framework != "flask":
             portal = stack.enter_context(start_blocking_portal(backend))
-            asgi = ASGIMiddleware(app, **options)
-            built = Site(framework, stage, asgi, outside(asgi), portal)
             if framework == "fastapi":
-                stack.enter_context(lifespan(portal, built.whole))
-        stack.callback(built.middleware.close)
+                stack.enter_context(lifespan(portal, whole))
+        stack.callback(middleware.close)
         stack.callback(stage.close)
-        yield built
+        yield Site(framework, stage, middleware, whole, portal)
+
+
+def _built(
+    framework: Framework,
+    stage: Stage,
+    marks: Marks,
+    inside: Callable[[Any], object],
+    outside: Callable[[Any], Any],
+    options: dict[str, Any],
+) -> tuple[ASGIMiddleware | WSGIMiddleware, Any]:
+    """Return the middleware, and what a server calls."""
+    app = APPS[framework](stage, marks)
+    inside(app)
+    if framework != "flask":
+        asgi = ASGIMiddleware(app, **options)
+        return asgi, outside(asgi)
+    wsgi = WSGIMiddleware(app.wsgi_app, **options)
+    return wsgi, outside(wsgi)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.support import execute, id_of, stored
+from tests.elsewhere.promises import IS_HERE
 from tests.process.parts import eventually
 
 from deferit._core.commands import Observe
@@ -41,7 +42,8 @@ def test_a_job_says_when_it_will_be_finished_as_others_of_its_route_were(build: 
 
     accepted, polled = shop.post("/always/gate"), shop.get(monitor)
 
-    for seen in (accepted, polled):
+    # Where others run it, nobody knows in the moment of the 202 whether it will have to wait.
+    for seen in (accepted, polled) if IS_HERE else (polled,):
         assert 35 < seconds_left(seen) <= 42
         assert seconds_left(seen) <= seconds_left(seen, "estimatedCompletionLatest") + 0.1
         assert seen.document["retryAfter"] == int(seen["Retry-After"])
@@ -76,7 +78,7 @@ def test_a_route_that_nobody_knows_has_no_estimate(shop: Site) -> None:
 
     answer = shop.post("/always/gate")
 
-    assert answer.document["status"] == "running"
+    assert answer.document["status"] == ("running" if IS_HERE else "accepted")
     assert "estimatedCompletion" not in answer.document
     assert "estimatedCompletionLatest" not in answer.document
 

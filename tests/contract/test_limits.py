@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.contract.stage import Said
 from tests.contract.support import id_of, stored
 
 from deferit._core.job import Status
@@ -32,9 +33,9 @@ def owner_of(request: Any) -> str | None:
 def held(shop: Site, count: int) -> list[str]:
     """Have jobs of one worker wait for each other at a gate; return their monitors, of which the first runs."""
     shop.stage.gated("gate")
-    monitors = [shop.defer("/always/gate") for _ in range(count)]
+    first = shop.defer("/always/gate")
     shop.stage.wait_for("gate")
-    return monitors
+    return [first, *(shop.defer("/always/gate") for _ in range(count - 1))]
 
 
 def test_a_full_queue_answers_503_and_makes_no_job(build: Build) -> None:
@@ -90,12 +91,10 @@ def test_an_owner_with_too_many_jobs_gets_429_and_others_do_not(build: Build) ->
 def test_one_owners_many_jobs_do_not_keep_anothers_waiting(build: Build) -> None:
     shop = build(owner=owner_of, concurrency=1, marks=QUEUED)
     shop.stage.gated("gate")
-    order: list[bytes] = []
-    note = shop.stage.acts["echo"]
 
     def noted(body: bytes) -> Any:
-        order.append(body)
-        return note(body)
+        shop.stage.note(body.decode())
+        return Said(body=body)
 
     shop.stage.acts["echo"] = noted
     shop.defer("/always/gate", **by("ada"))
@@ -109,7 +108,7 @@ def test_one_owners_many_jobs_do_not_keep_anothers_waiting(build: Build) -> None
     for monitor in adas:
         shop.end_of(monitor, **by("ada"))
 
-    assert order.index(b"ben") == 1 == position
+    assert shop.stage.notes.index("ben") == 1 == position
 
 
 def test_no_more_jobs_of_a_mark_run_than_its_concurrency(build: Build) -> None:

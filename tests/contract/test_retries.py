@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.contract.stage import Said
+from tests.servers.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.contract.clients import Answer
     from tests.contract.conftest import Build
     from tests.contract.support import Site
 
@@ -27,7 +29,7 @@ def failing(site: Site, times: int, fail: Callable[[], Said]) -> None:
     """Have the act `flaky` fail so often, and echo then."""
 
     def act(body: bytes) -> Said:
-        return fail() if site.stage.calls["flaky"] <= times else Said(body=body)
+        return fail() if site.stage.called("flaky") <= times else Said(body=body)
 
     site.stage.acts["flaky"] = act
 
@@ -64,15 +66,19 @@ def test_a_job_that_is_to_be_tried_again_says_so(shop: Site) -> None:
     failing(shop, 1, lambda: Said(503, b"", (("Retry-After", "3000"),)))
 
     monitor = shop.defer("/tried/flaky")
-    pending = shop.get(monitor, Prefer="wait=0")
-    while pending.document["status"] != "accepted":
-        pending = shop.get(monitor, Prefer="wait=1", If_None_Match=pending["ETag"])
+    pending = until(lambda: waiting_again(shop, monitor), "it to wait again")
 
     assert pending.document["message"] == "Attempt 1 has failed and is followed by another."
     assert pending.document["attempt"] == 1
     assert 2900 < int(pending["Retry-After"]) <= 3000
     canceled = shop.ask("DELETE", monitor)
     assert canceled.document["error"]["detail"] == "never started"
+
+
+def waiting_again(shop: Site, monitor: str) -> Answer | None:
+    answer = shop.get(monitor)
+    document = answer.document
+    return answer if document["status"] == "accepted" and "attempt" in document else None
 
 
 @pytest.mark.parametrize(

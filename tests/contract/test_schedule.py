@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from tests.contract.stage import Said
 from tests.contract.support import execute, id_of, stored
+from tests.elsewhere.promises import sets_the_clock
 
 from deferit import deferred
 from deferit._core.commands import Claim, Sweep
@@ -57,6 +58,7 @@ def test_a_scheduled_job_is_accepted_and_says_when_it_begins(nightly: Site) -> N
     assert int(answer["Retry-After"]) >= window - time.time()  # never too early
 
 
+@sets_the_clock
 def test_a_scheduled_job_begins_in_its_window_and_not_before(
     nightly: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_a_scheduled_job_begins_in_its_window_and_not_before(
     assert nightly.stage.calls["echo"] == 2
 
 
+@sets_the_clock
 def test_many_jobs_begin_in_one_window(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = build(marks=NIGHTLY, concurrency=2)
     window = next_two()

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from tests.contract.support import id_of, stored
+from tests.elsewhere.promises import tells_its_handlers
 
 from deferit import ASGIMiddleware, JobCanceled, current_job, deferred
 
@@ -68,9 +69,8 @@ def test_what_the_handler_answers_later_changes_nothing(hasty: Site) -> None:
     assert stored(hasty.store, id_of(monitor)).result is None
 
 
+@tells_its_handlers
 def test_a_handler_is_told_that_its_time_is_over(hasty: Site) -> None:
-    told = threading.Event()
-
     def act(body: bytes) -> Said:
         job = current_job()
         assert job is not None
@@ -78,14 +78,14 @@ def test_a_handler_is_told_that_its_time_is_over(hasty: Site) -> None:
             while True:
                 job.check()
         except JobCanceled:
-            told.set()
+            hasty.stage.note("told")
             raise
 
     hasty.stage.acts["loop"] = act
 
     hasty.end_of(hasty.defer("/short/loop"))
 
-    assert told.wait(20)
+    hasty.stage.wait_for_note("told")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

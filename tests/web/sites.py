@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from tests.elsewhere.running import employed
 from tests.stores.places import need, usual
 from tests.web.apps import fastapi_app, flask_app, starlette_app
 from tests.web.apps.bench import PATIENCE, Bench
@@ -180,24 +182,30 @@ def site(
     bench = Bench()
     options.setdefault("store", usual())
     need(options["store"])
+    build = partial(_built, framework, bench, inside, outside)
+    connect = CLIENTS[framework][client or USUAL_CLIENT[framework]]
+    with (
+        employed(build, options) as (middleware, whole, app),
+        connect(whole, root) as connected,
+        closing(middleware),
+        closing(bench),  # the first: who waits would be given the grace
+    ):
+        yield Site(framework, bench, connected, middleware, app)
+
+
+def _built(
+    framework: Framework,
+    bench: Bench,
+    inside: Callable[[Any], object],
+    outside: Layer,
+    options: dict[str, Any],
+) -> tuple[ASGIMiddleware | WSGIMiddleware, Any, Any]:
+    """Return the middleware, what a server calls, and the application inside."""
     app = APPLICATIONS[framework](bench)
     inside(app)
-    wrap = _wrapped_flask if framework == "flask" else _wrapped_asgi
-    middleware, whole = wrap(app, outside, options)
-    with CLIENTS[framework][client or USUAL_CLIENT[framework]](whole, root) as connected:
-        try:
-            yield Site(framework, bench, connected, middleware, app)
-        finally:
-            bench.close()
-            middleware.close()
-
-
-def _wrapped_asgi(app: Any, outside: Layer, options: Any) -> tuple[ASGIMiddleware, Any]:
-    middleware = ASGIMiddleware(app, **options)
-    return middleware, outside(middleware)
-
-
-def _wrapped_flask(app: Any, outside: Layer, options: Any) -> tuple[WSGIMiddleware, Any]:
-    middleware = WSGIMiddleware(app.wsgi_app, **options)
-    app.wsgi_app = outside(middleware)
-    return middleware, app
+    if framework != "flask":
+        asgi = ASGIMiddleware(app, **options)
+        return asgi, outside(asgi), app
+    wsgi = WSGIMiddleware(app.wsgi_app, **options)
+    app.wsgi_app = outside(wsgi)
+    return wsgi, app, app

@@ -11,6 +11,9 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import PlainTextResponse
+from tests.elsewhere import slots
+from tests.elsewhere.desk import Away
+from tests.elsewhere.promises import needs_references
 from tests.web.sites import site
 
 from deferit import current_job, deferred
@@ -34,6 +37,10 @@ class Tokens:
 
     def __init__(self) -> None:
         self.users = {"old": "ann"}
+
+    def __reduce__(self) -> Any:
+        """Let handlers in other processes ask this very one."""
+        return Away, (slots.keep(self),)
 
     def user(self, header: str | None) -> str | None:
         return self.users.get((header or "").removeprefix("Bearer "))
@@ -101,6 +108,7 @@ async def _greet(request: Request) -> PlainTextResponse:
 def test_what_an_outer_layer_let_in_stays_in_though_its_token_has_expired(
     build: Build, framework: Framework, tokens: Tokens
 ) -> None:
+    needs_references(framework)
     built = build(
         outside=outer_layer(framework, tokens), inside=greet_who_was_let_in, concurrency=1
     )

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.elsewhere.promises import logs_here
 from tests.stores.places import usual
 from tests.web.apps import bench as shared_names
 from tests.web.apps.bench import CHUNKS, PATIENCE, SECRET
@@ -242,6 +243,7 @@ def transitions(records: list[logging.LogRecord]) -> list[tuple[str, str]]:
     return [(each.levelname, vars(each)["status"]) for each in records if hasattr(each, "status")]
 
 
+@logs_here
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/pages", "succeeded"), ("/boom", "failed"), ("/abort?status=404", "failed")],
@@ -259,6 +261,7 @@ def test_each_transition_is_logged_once(shared: Site, log: Records, path: str, s
     assert not any(vars(each)["job_id"] in each.getMessage() for each in records)
 
 
+@logs_here
 def test_a_cancel_is_logged_once(shared: Site, log: Records) -> None:
     monitor = shared.defer("/gated/a")
     shared.bench.wait_for("started a")
@@ -271,6 +274,7 @@ def test_a_cancel_is_logged_once(shared: Site, log: Records) -> None:
     assert words == ["accepted", "running", "canceled"]
 
 
+@logs_here
 @pytest.mark.parametrize("path", ["/boom", "/stream?fail=1"])
 def test_an_exception_is_logged_once_with_its_traceback(
     shared: Site, log: Records, path: str
@@ -285,6 +289,7 @@ def test_an_exception_is_logged_once_with_its_traceback(
     assert str(error.exc_info[1]) == SECRET
 
 
+@logs_here
 def test_a_refusal_of_the_handlers_is_no_error_in_the_log(shared: Site, log: Records) -> None:
     monitor = shared.defer("/abort?status=404")
 

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from tests.elsewhere.promises import ends_here
 from tests.stores.places import usual
 from tests.web.apps import starlette_app
 from tests.web.apps.bench import PATIENCE, Bench
@@ -161,6 +162,7 @@ def test_a_store_that_cannot_be_opened_fails_the_start_with_its_reason(tmp_path:
     assert "not a database" in message["message"]
 
 
+@ends_here
 def test_a_job_that_runs_at_the_end_is_given_its_grace() -> None:
     with site("starlette", client="TestClient-lifespan") as built:
         monitor = built.defer("/gated/a")
@@ -171,6 +173,7 @@ def test_a_job_that_runs_at_the_end_is_given_its_grace() -> None:
     assert kept(built, monitor).status == "succeeded"
 
 
+@ends_here
 @pytest.mark.parametrize(
     ("method", "status", "code"), [("POST", "failed", "interrupted"), ("PUT", "accepted", None)]
 )

@@ -15,23 +15,28 @@ import threading
 import time
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from deferit._host import close_hosts, host_of, run_job
 from deferit.executors.base import Dispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.context import ForkServerProcess, SpawnProcess
     from types import FrameType
 
     from deferit._core.job import Job
     from deferit.executors.base import Lost
 
+    _Process: TypeAlias = ForkServerProcess | SpawnProcess
+
 logger = logging.getLogger("deferit")
 
 REST = 5.0
 """Seconds for which no child is started after one could not start: the next one would not fare better."""
+
+START = "spawn"
+"""How children are started: with nothing of this process but its environment."""
 
 GIVING_BACK = 2.0
 """Seconds that a child has, besides its grace, to give back its job before it is killed."""
@@ -99,7 +104,7 @@ class _Child:
         self._wake = wake
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._job: Job | None = None
-        self._process: SpawnProcess | None = None
+        self._process: _Process | None = None
         self._pipe: Connection | None = None
         self._lock = threading.Lock()
         self._is_killed = False
@@ -185,21 +190,21 @@ class _Child:
         except (EOFError, OSError):
             self._has_died(job, process, attempt)
 
-    def _started(self) -> tuple[SpawnProcess, Connection]:
+    def _started(self) -> tuple[_Process, Connection]:
         """Return the process and its pipe; a new one if there was none, or it has died."""
         with self._lock:
             if self._is_closed:
                 raise EOFError
             if self._process is None or self._pipe is None or not self._process.is_alive():
                 self._pipe, theirs = multiprocessing.Pipe()
-                self._process = multiprocessing.get_context("spawn").Process(
+                self._process = multiprocessing.get_context(START).Process(
                     target=_serve, args=(self._app, theirs), name="deferit-child"
                 )
                 self._process.start()
                 theirs.close()
             return self._process, self._pipe
 
-    def _has_died(self, job: Job, process: SpawnProcess, attempt: int | None) -> None:
+    def _has_died(self, job: Job, process: _Process, attempt: int | None) -> None:
         process.join()
         with self._lock:
             self._process = None

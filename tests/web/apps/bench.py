@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from hashlib import sha256
+from typing import Any
+
+from tests.elsewhere import slots
+from tests.elsewhere.desk import Away
 
 PATIENCE = 20.0
 """Seconds after which a handler or a test that waits for the other gives up."""
@@ -17,7 +21,12 @@ class Bench:
         self._condition = threading.Condition()
         self._gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self._is_over = False
+        self._edition = 0
         self.notes: list[str] = []
+
+    def __reduce__(self) -> Any:
+        """Let handlers in other processes call this very bench."""
+        return Away, (slots.keep(self),)
 
     def gate(self, name: str) -> threading.Event:
         with self._condition:
@@ -26,8 +35,10 @@ class Bench:
             return self._gates[name]
 
     def pass_gate(self, name: str) -> None:
-        """Wait, in a handler's thread, until the test opens the gate."""
-        assert self.gate(name).wait(PATIENCE), f"nobody opened the gate {name}"
+        """Wait, in a handler's thread, until the test opens the gate; raise if the test ends before."""
+        edition, gate = self._edition, self.gate(name)
+        assert gate.wait(PATIENCE), f"nobody opened the gate {name}"
+        assert edition == self._edition, "the test is over"
 
     def open(self, *names: str) -> None:
         for name in names:
@@ -46,6 +57,7 @@ class Bench:
     def clear(self) -> None:
         """Let everybody go who still waits, and begin anew."""
         with self._condition:
+            self._edition += 1
             for gate in self._gates.values():
                 gate.set()
             self._gates.clear()
