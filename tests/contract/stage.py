@@ -51,7 +51,8 @@ class Stage:
     def begin(self, name: str) -> bytes:
         """Count a call in another process; return the act for it."""
         self._count(name)
-        return cloudpickle.dumps(self.acts[name])
+        act: bytes = cloudpickle.dumps(self.acts[name])
+        return act
 
     def _count(self, name: str) -> None:
         with self._condition:

@@ -22,7 +22,7 @@ _editions: dict[str, int] = {}
 
 def work(broker: str, queue: str, concurrency: int) -> None:
     """Be a worker of a queue."""
-    app.conf.broker_url = broker
+    app.conf["broker_url"] = broker
     for number in range(SLOTS):
         CeleryExecutor(app, app=f"tests.elsewhere.hosted:slot_{number}")
     task_prerun.connect(_host_the_site, weak=False)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess as Process
 
 HOSTED = "tests.elsewhere.hosted"
+FORK_SERVER = multiprocessing.get_context("forkserver")
 PATIENCE = 20.0
 """Seconds that a worker has to end."""
 CONCURRENCY = 8
@@ -60,15 +61,14 @@ def close() -> None:
 
 def _prepare() -> None:
     """Have children forked by a process that has imported all that they need, and has one thread."""
-    if processes.START == "forkserver":
+    if processes.START is FORK_SERVER:
         return
-    processes.START = "forkserver"
+    processes.START = FORK_SERVER
     slots.keep(slots.slots)  # it tells the environment where the desk is
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(CHECKOUT)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, HOSTED])
-    child = context.Process(target=_nothing)
+    FORK_SERVER.set_forkserver_preload([__name__, HOSTED])
+    child = FORK_SERVER.Process(target=_nothing)
     child.start()
     child.join()
     os.environ.pop("PYTHONPATH")
@@ -116,7 +116,7 @@ _queues: dict[int, str] = {}
 def _queue(concurrency: int) -> str:
     """Return a queue of which a worker runs so many jobs at once."""
     if not _queues:
-        celery_side.app.conf.broker_url = _lasting.enter_context(Broker()).url
+        celery_side.app.conf["broker_url"] = _lasting.enter_context(Broker()).url
     if concurrency not in _queues:
         queue = f"at-once-{concurrency}"
         broker = celery_side.app.conf.broker_url

@@ -393,7 +393,7 @@ def answers_raw(name: str, value: str, app: Any) -> None:
         return asgi
 
     if isinstance(app, flask.Flask):
-        app.wsgi_app = wsgi  # type: ignore[method-assign]
+        app.wsgi_app = wsgi  # type: ignore[assignment,method-assign]
     else:
         app.add_middleware(layer)
 

@@ -22,7 +22,12 @@ from deferit.executors.base import Dispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.context import ForkServerProcess, SpawnProcess
+    from multiprocessing.context import (
+        ForkServerContext,
+        ForkServerProcess,
+        SpawnContext,
+        SpawnProcess,
+    )
     from types import FrameType
 
     from deferit._core.job import Job
@@ -35,7 +40,7 @@ logger = logging.getLogger("deferit")
 REST = 5.0
 """Seconds for which no child is started after one could not start: the next one would not fare better."""
 
-START = "spawn"
+START: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
 """How children are started: with nothing of this process but its environment."""
 
 GIVING_BACK = 2.0
@@ -197,7 +202,7 @@ class _Child:
                 raise EOFError
             if self._process is None or self._pipe is None or not self._process.is_alive():
                 self._pipe, theirs = multiprocessing.Pipe()
-                self._process = multiprocessing.get_context(START).Process(
+                self._process = START.Process(
                     target=_serve, args=(self._app, theirs), name="deferit-child"
                 )
                 self._process.start()
