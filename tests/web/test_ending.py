@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.elsewhere.promises import after_cancel, hears_at_once
+from tests.elsewhere.promises import after_cancel, hears_at_once, tells_its_handlers
 from tests.stores.places import chosen, fresh
 from tests.web.clients import BASE
 from tests.web.sites import Site, keep, saying, site
@@ -99,6 +99,7 @@ def test_a_handler_in_a_thread_is_asked_to_stop(shared: Site) -> None:
     assert shared.delete(monitor).document["error"]["detail"] == after_cancel("asked to stop")
 
 
+@tells_its_handlers
 def test_what_a_handler_answers_after_the_cancel_changes_nothing(build: Build) -> None:
     site = build(concurrency=1)
     monitor = running(site, "/gated-thread/a")
