@@ -22,7 +22,6 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .note { fill: #57606a }
 .ours { fill: #0969da }
 .theirs { fill: #9aa4ae }
-.axis { stroke: #57606a; stroke-dasharray: 3 3 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .note { fill: #9aa4ae }
@@ -52,6 +51,7 @@ def picture(rows: Sequence[Row]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" '
         f'viewBox="0 0 {WIDTH} {top}" role="img">\n<style>{STYLE}</style>\n'
+        "<title>Jobs accepted, and the time from submission to result</title>\n"
         + "\n".join(parts)
         + "\n</svg>\n"
     )

@@ -28,11 +28,23 @@ PAGES = (CHECKOUT / "docs/performance.md", CHECKOUT / "README.md")
 
 PACKAGES = ("starlette", "fastapi", "flask", "uvicorn", "uvloop", "httptools", "gunicorn")
 
-TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
-    "targets": tables.targets,
+README = """## How fast
+
+{}
+
+Each with a handler that does nothing; *÷ bare* is a fixed answer of the same framework on the same server, measured
+right before. deferit's 202 means that the job is on disk, synced. How this is measured, with more stores and executors:
+[How fast it is](docs/performance.md)."""
+
+PARTS: dict[str, Callable[[Sequence[Row]], str]] = {
+    "picture": lambda _: (
+        "![Jobs accepted, and the time from submission to result, of deferit and others]"
+        f"(images/{PICTURE.name})"
+    ),
     "everybody": tables.everybody,
-    "some": tables.some,
+    "targets": tables.targets,
     "others": tables.others,
+    "some": lambda rows: README.format(tables.some(rows)),
 }
 
 
@@ -61,12 +73,12 @@ def publish() -> None:
 
 
 def filled(text: str, rows: Sequence[Row]) -> str:
-    """Return a page with the tables that it names: ``<!-- figures: name -->`` and ``<!-- end of figures -->``."""
-    for name, table in TABLES.items():
+    """Return a page with the parts that it names: ``<!-- figures: name -->`` and ``<!-- end of figures -->``."""
+    for name, part in PARTS.items():
         begin, end = f"<!-- figures: {name} -->\n", "<!-- end of figures -->"
         before, found, rest = text.partition(begin)
         if found:
-            text = f"{before}{begin}\n{table(rows)}\n\n{end}{rest.partition(end)[2]}"
+            text = f"{before}{begin}\n{part(rows)}\n\n{end}{rest.partition(end)[2]}"
     return text
 
 

@@ -91,6 +91,9 @@ def _peers() -> Stage:
     return Stage("peers", tuple(visits))
 
 
+WHEN_ASKED = frozenset({"unmarked-body", "marked"})
+"""Figures that are only taken if they are asked for by their names."""
+
 OWN = (_memory(), _own(), _disk(), _million())
 PEERS = _peers()
 FIGURES = tuple(

@@ -51,7 +51,7 @@ def some(rows: Sequence[Row]) -> str:
 
 def others(rows: Sequence[Row]) -> str:
     """Return the figures that stand in no other table."""
-    figures = ("marked", "unmarked-body", "unmarked", "auto", "memory", "import", "pace")
+    figures = ("unmarked", "auto", "memory", "import", "pace")
     lines = [
         (row.figure, row.contestant, _numbers(row), _numbers_of_baseline(row))
         for figure in figures

@@ -71,12 +71,12 @@ def test_each_target_is_of_a_figure_that_is_taken() -> None:
 
 
 def test_a_page_is_filled_between_its_markers_only() -> None:
-    page = "before\n\n<!-- figures: some -->\nold\n<!-- end of figures -->\n\nafter\n"
+    page = "before\n\n<!-- figures: everybody -->\nold\n<!-- end of figures -->\n\nafter\n"
 
     once = filled(page, accepts(0.4))
 
     assert "old" not in once
-    assert once.startswith("before\n\n<!-- figures: some -->\n\n| ")
+    assert once.startswith("before\n\n<!-- figures: everybody -->\n\n| ")
     assert "| **deferit on Starlette** | 400 | 0.40 |" in once
     assert once.endswith("|\n\n<!-- end of figures -->\n\nafter\n")
     assert filled(once, accepts(0.4)) == once
