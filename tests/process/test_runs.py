@@ -190,8 +190,8 @@ def test_a_store_that_does_not_come_back_ends_the_run(
     process.handlers.handler, process.handlers.ahandler = handler, ahandler
     job = process.create()
     process.until_free(2)
-    process.store.failure = None
     eventually(lambda: process.ledger.is_behind)
+    process.store.failure = None
     process.ledger.finish_again()
 
     assert process.end_of(job).status is Status.FAILED
