@@ -21,6 +21,7 @@ from deferit._loops import current_loop
 from deferit._process.committer import returned
 from deferit._process.durations import Durations
 from deferit._process.runs import Run
+from deferit._process.server import is_stopping
 from deferit._process.slots import Slots
 from deferit._process.trials import End
 from deferit._records import decode_captured
@@ -165,17 +166,21 @@ class Worker:
         now = self.ledger.now()
         has_turn = (is_urgent or not self.has_backlog) and create.job.slots is None
         if (
-            self.is_draining
-            or not has_turn
+            not has_turn
             or create.job.due_at > now
+            or self._makes_way()
             or not self.slots.take(ahead=not is_urgent)
         ):
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self.lease)
 
+    def _makes_way(self) -> bool:
+        """Whether no more jobs begin here; the keeper hears of a server that stops a moment after it was told."""
+        return self.is_draining or is_stopping()
+
     def _along_with(self, create: Create) -> Callable[[], object] | None:
         """Return what has waiting jobs taken in the transaction that creates this one, if it has to wait with them."""
-        if create.lease_until is not None or self.is_draining or not create.is_ready:
+        if create.lease_until is not None or not create.is_ready or self._makes_way():
             return None
         self.new_ones[create.job.id] = False
         return self.claim_along
