@@ -64,14 +64,15 @@ format: $(VENV)/dev.stamp  ## let ruff format and repair what it can
 conformance: $(BIN)/python  ## run Starlette's and Flask's own tests through deferit (long)
 	$(BIN)/python tests/conformance/run.py
 
-matrix: $(VENV)/test.stamp  ## run the tests with real servers with every store and executor (an hour)
+MATRIX := tests/web tests/contract tests/servers tests/clients
+matrix: $(VENV)/test.stamp  ## run the web tests and those with real servers with every store and executor (hours)
 	for pair in $$($(BIN)/python -m tests.pairs); do \
-	    DEFERIT_MATRIX=$$pair $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/clients || exit 1; \
+	    DEFERIT_MATRIX=$$pair $(BIN)/python -m pytest -n 2 --dist loadfile $(MATRIX) || exit 1; \
 	done
 
 matrix-some: $(VENV)/test.stamp  ## the same with two pairs that the SEED chooses, on one server of each web interface
 	for pair in $$($(BIN)/python -m tests.pairs 2 $(SEED)); do \
-	    DEFERIT_MATRIX=$$pair $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/clients \
+	    DEFERIT_MATRIX=$$pair $(BIN)/python -m pytest -n 2 --dist loadfile $(MATRIX) \
 	        -k "not uvicorn-2 and not preload" || exit 1; \
 	done
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.contract.stage import Said
 from tests.contract.support import id_of, stored
+from tests.elsewhere.promises import takes_turns
 
 from deferit._core.job import Status
 
@@ -88,6 +89,7 @@ def test_an_owner_with_too_many_jobs_gets_429_and_others_do_not(build: Build) ->
     assert shop.post("/always/echo", **by("ada")).status == 202
 
 
+@takes_turns
 def test_one_owners_many_jobs_do_not_keep_anothers_waiting(build: Build) -> None:
     shop = build(owner=owner_of, concurrency=1, marks=QUEUED)
     shop.stage.gated("gate")

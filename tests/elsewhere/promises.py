@@ -14,6 +14,15 @@ logs_here = pytest.mark.skipif(
 sets_the_clock = pytest.mark.skipif(
     not IS_HERE, reason="it sets the clock, and another process has its own"
 )
+counts_the_queue = pytest.mark.xfail(
+    EXECUTOR == "celery",
+    strict=False,  # the broker may not have them yet
+    reason="queuePosition leaves out jobs that wait in the broker: a store has them among those that come later",
+)
+takes_turns = pytest.mark.skipif(
+    EXECUTOR == "celery",
+    reason="owners take turns in the store; what a broker has comes in its own order",
+)
 tells_its_handlers = pytest.mark.skipif(
     EXECUTOR in {"processes", "celery"}, reason="the process of a handler is killed, not told"
 )
