@@ -6,11 +6,15 @@ import argparse
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from benchmarks import imports, stages, tables
 from benchmarks.measure import Failed, chosen, measured
 from benchmarks.publish import publish, record
 from benchmarks.record import Effort, Row, Seen, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FIGURES = (*stages.FIGURES, imports.FIGURE)
 
@@ -21,37 +25,37 @@ def main() -> None:
     asked = _asked()
     effort = Effort(1, 1) if asked.quick else Effort(asked.rounds, asked.seconds)
     begun = time.monotonic()
-    seen, failed = _measured(asked, effort)
-    found = rows(seen)
+    seen: list[Seen] = []
+    failed: list[Failed] = []
+    try:
+        for each in _measured(asked, effort):
+            failed.append(each) if isinstance(each, Failed) else seen.append(each)
+    finally:  # what was seen before it was told to stop is worth as much
+        _report(rows(seen), failed)
+        print(f"took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        if asked.publish:
+            record(rows(seen), effort)
+            publish()
+    sys.exit(bool(failed))
+
+
+def _measured(asked: argparse.Namespace, effort: Effort) -> Iterator[Seen | Failed]:
+    figures = asked.figures or [name for name in FIGURES if name not in stages.WHEN_ASKED]
+    if imports.FIGURE in figures:
+        for each in imports.imports(effort):
+            if asked.of.lower() in each.contestant.lower():
+                yield each
+    all_stages = stages.OWN if asked.own else (*stages.OWN, stages.PEERS)
+    for stage in chosen(all_stages, figures, asked.of):
+        yield from measured(stage, effort)
+
+
+def _report(found: list[Row], failed: list[Failed]) -> None:
     for row in found:
         print(line(row))
     print(tables.everybody(found), tables.targets(found), sep="\n\n")
     for failure in failed:
         print(f"FAILED {failure.contestant}, {failure.figure}: {failure.reason}", file=sys.stderr)
-    print(f"took {time.monotonic() - begun:.0f} s", file=sys.stderr)
-    if asked.publish:
-        record(found, effort)
-        publish()
-    sys.exit(bool(failed))
-
-
-def _measured(asked: argparse.Namespace, effort: Effort) -> tuple[list[Seen], list[Failed]]:
-    figures = asked.figures or [name for name in FIGURES if name not in stages.WHEN_ASKED]
-    seen: list[Seen] = []
-    failed: list[Failed] = []
-    if imports.FIGURE in figures:
-        seen += [
-            each for each in imports.imports(effort) if asked.of.lower() in each.contestant.lower()
-        ]
-    for stage in chosen(
-        stages.OWN if asked.own else (*stages.OWN, stages.PEERS), figures, asked.of
-    ):
-        for each in measured(stage, effort):
-            if isinstance(each, Failed):
-                failed.append(each)
-            else:
-                seen.append(each)
-    return seen, failed
 
 
 def _asked() -> argparse.Namespace:
