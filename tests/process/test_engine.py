@@ -266,6 +266,23 @@ class Shy(WatchedStore):
         super().open()
 
 
+def test_who_could_not_reach_the_store_as_it_started_gives_others_time_to_renew_their_leases() -> (
+    None
+):
+    store = Shy()
+    kit = Kit(store)
+    kit.engine._clock = Clock(0.0)
+    with pytest.raises(StoreUnavailable):
+        kit.engine.start()
+    assert kit.engine._clock.is_certain()
+
+    store.is_shy = False
+    kit.engine.start()
+
+    assert not kit.engine._clock.is_certain()
+    kit.engine.close()
+
+
 def test_a_store_that_cannot_be_opened_is_tried_again_and_nothing_is_left_of_it(
     perform: Perform,
 ) -> None:

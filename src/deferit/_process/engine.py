@@ -102,7 +102,7 @@ class Engine:
         self._forecaster = Forecaster(
             options.application, options.concurrency, self._ledger, self._worker.durations
         )
-        self._clock = Clock(min(max(renewal, RENEWAL_AFTER), LONGEST_DOUBT))
+        self._clock = Clock(min(renewal, LONGEST_DOUBT))
         self._keeper.duties = self._duties(renewal)
         callbacks, application = options.callbacks, options.application
         self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
@@ -112,6 +112,7 @@ class Engine:
         self._random = Random()
         self._start_lock = threading.Lock()
         self._is_started = False
+        self._has_missed_store = False
         self._is_draining = False
         self._is_closed = False
 
@@ -143,7 +144,7 @@ class Engine:
                 return
             if self._is_closed:
                 raise ShuttingDown
-            self._ledger.open()
+            self._open()
             self._look_at_server()  # its first job may come with its last request
             self._claims.look()
             self._keeper.start()
@@ -153,6 +154,16 @@ class Engine:
                 self._deliverer.start()
             self._is_started = True
             _engines.add(self)
+
+    def _open(self) -> None:
+        """Open the store; if it could not be reached before, others have yet to renew their leases."""
+        try:
+            self._ledger.open()
+        except StoreUnavailable:
+            self._has_missed_store = True
+            raise
+        if self._has_missed_store:
+            self._clock.doubt(RENEWAL_AFTER)
 
     def drain(self) -> None:
         """Begin no more jobs, and let nobody wait here any longer: this process is about to end; idempotent.
