@@ -249,15 +249,16 @@ def capacities(found: Sequence[Capacity]) -> Iterator[str]:
     yield "|---" * (len(SIZES) + 6) + "|"
     for each in found:
         rates = " | ".join(f"{each.rates[size]:,.0f}" for size in SIZES)
+        together = f"{each.together:,.0f}" if each.together else "–"
         room = f"{each.job:,.0f} | {each.tombstone:,.0f}"
         yield (
-            f"| {each.name} | {rates} | {each.together:,.0f} | {each.cpu * 1e6:.0f} | {room} "
+            f"| {each.name} | {rates} | {together} | {each.cpu * 1e6:.0f} | {room} "
             f"| {each.connections} |"
         )
 
 
 def demands(found: Sequence[Capacity], demand: Demand) -> Iterator[str]:
-    """Yield the lines of a table of what a load needs."""
+    """Yield the lines of a table of what a load needs, of stores that several processes can share."""
     yield (
         f"{demand.jobs_a_day:,.0f} jobs a day are {demand.mean:,.0f}/s on average, and {demand.at_peak:,.0f}/s at a "
         f"peak of {demand.peak:g} times that. With handlers of {demand.seconds:g} s {demand.running:,.0f} run at once, "
@@ -266,7 +267,7 @@ def demands(found: Sequence[Capacity], demand: Demand) -> Iterator[str]:
     yield ""
     yield "| store | of its speed in large batches | of that one by one | GB | cores to ask it | connections |"
     yield "|---|---|---|---|---|---|"
-    for each in found:
+    for each in [each for each in found if each.together]:
         need = needs(each, demand)
         shares = f"{need.share:.0%} | {need.share_one_by_one:.0%}"
         room = f"{need.bytes / GIGABYTE:.0f}"
