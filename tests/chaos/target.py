@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from tests.chaos.herd import children_of, herd, module_of, settings
 from tests.executors.broker import Broker
-from tests.servers.programs import Program
+from tests.servers.programs import Supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,61 +44,27 @@ class Target:
         return not self.helpers
 
 
-class Helper(Program):
-    """A worker beside the web server, maybe with children; whenever it has ended it is started again, as by systemd.
-
-    Celery's ends by itself now and then as its broker is killed (kombu looks for a connection that it has let go of),
-    `deferit work` if it cannot reach the store as it starts.
-    """
+class Helper(Supervised):
+    """A worker beside the web server, maybe with children."""
 
     struck: set[int]
     """Processes in which handlers may have been broken off."""
 
-    codes: list[int]
-    """Exit codes with which it has ended by itself."""
-
     def __enter__(self) -> Self:
-        self.struck, self.codes = set(), list[int]()
+        self.struck = set()
         self._alive: set[int] = set()
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
-        super().__enter__()
-        self._supervisor.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._supervisor.join()
-        self.kill()
+        return super().__enter__()
 
     def children(self) -> list[int]:
         return children_of(self.process.pid)
 
-    def strike(self) -> None:
-        """Kill all its processes and start it again."""
-        with self._lock:
-            self._note()
-            self._start_again()
-
-    def _supervise(self) -> None:
-        while not self._stopped.wait(0.05):
-            with self._lock:
-                code = self.process.poll()
-                if code is None:
-                    self._note()
-                else:
-                    self.codes.append(code)
-                    self._start_again()
-
-    def _note(self) -> None:
+    def _look(self) -> None:
         self._alive.update([self.process.pid, *self.children()])
 
     def _start_again(self) -> None:
         self.struck |= self._alive
         self._alive = set()
-        self.kill()
-        super().__enter__()
+        super()._start_again()
 
 
 @contextmanager

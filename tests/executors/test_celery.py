@@ -12,7 +12,7 @@ import pytest
 from tests.executors.broker import Broker
 from tests.executors.running import APPS, KINDS, environment, site, submitted
 from tests.servers.harness import UVICORN, Kind, until
-from tests.servers.programs import Program
+from tests.servers.programs import Program, Supervised
 from tests.servers.twins import ledger
 
 if TYPE_CHECKING:
@@ -49,6 +49,13 @@ def celery(
     kind: Kind, broker: Broker, folder: Path, *options: str, name: str = "celery"
 ) -> Program:
     """Make a real worker with a prefork pool; it isn't started yet."""
+    return Program(*worker(kind, broker, folder, *options), name)
+
+
+def worker(
+    kind: Kind, broker: Broker, folder: Path, *options: str
+) -> tuple[list[str], Path, dict[str, str]]:
+    """Return the command of a real worker with a prefork pool, its folder and what its environment says."""
     app = APPS[kind.interface].partition(":")[0]
     command = [
         sys.executable,
@@ -61,7 +68,7 @@ def celery(
     ]
     settings = environment(folder, "celery", DEFERIT_TEST_BROKER=broker.url)
     quiet = ["--concurrency=2", "--without-gossip", "--without-mingle", "-l", "INFO"]
-    return Program([*command, *quiet, *options], folder, settings, name)
+    return [*command, *quiet, *options], folder, settings
 
 
 def starts(folder: Path, name: str) -> list[int]:
@@ -167,7 +174,7 @@ def test_with_the_broker_down_accepts_go_on_and_are_dispatched_when_it_is_back(
 def test_a_broker_that_restarts_empty_under_load_loses_nothing(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
-    with celery(kind, broker, tmp_path):
+    with Supervised(*worker(kind, broker, tmp_path), "celery") as supervised:
         submitted(client, "/work/warm").until_finished(within=40)
         jobs = []
         for number in range(60):
@@ -178,7 +185,10 @@ def test_a_broker_that_restarts_empty_under_load_loses_nothing(
 
         statuses = {job.until_finished(within=60)["status"] for job in jobs}
 
-    assert statuses == {"succeeded"}
+    ends = (
+        {"succeeded", "failed"} if supervised.codes else {"succeeded"}
+    )  # one may have run as it ended
+    assert statuses <= ends
     assert all(len(starts(tmp_path, str(number))) == 1 for number in range(60))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.servers.harness import CHECKOUT
@@ -60,3 +61,51 @@ class Program:
     @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
+
+
+class Supervised(Program):
+    """A program that is started again whenever it has ended by itself, as by systemd.
+
+    Celery's worker does so now and then as its broker is killed (kombu looks for a connection that it has let go of),
+    `deferit work` if it cannot reach the store as it starts.
+    """
+
+    codes: list[int]
+    """Exit codes with which it has ended by itself."""
+
+    def __enter__(self) -> Self:
+        self.codes = []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
+        super().__enter__()
+        self._supervisor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._supervisor.join()
+        self.kill()
+
+    def strike(self) -> None:
+        """Kill all its processes and start it again."""
+        with self._lock:
+            self._look()
+            self._start_again()
+
+    def _supervise(self) -> None:
+        while not self._stopped.wait(0.05):
+            with self._lock:
+                code = self.process.poll()
+                if code is None:
+                    self._look()
+                else:
+                    self.codes.append(code)
+                    self._start_again()
+
+    def _look(self) -> None:
+        """Take note of what there is while it lives."""
+
+    def _start_again(self) -> None:
+        self.kill()
+        super().__enter__()
