@@ -99,11 +99,11 @@ FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/fuzz.stamp  ## fuzz the parsers for FUZZ_SECONDS (120), with coverage as the guide
 	PYTHONPATH=. $(BIN)/python tests/hostile/fuzz.py $(FUZZ_SECONDS)
 
-bench: $(VENV)/test.stamp .venv-bench/stamp  ## measure deferit, its peers and the bare frameworks (20 minutes; needs wrk)
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/test.stamp .venv-bench/stamp  ## measure deferit, its peers and the bare frameworks, and write it into the docs (13 minutes; needs wrk)
+	$(BIN)/python -m benchmarks --publish
 
 bench-own: $(VENV)/test.stamp  ## the same without the peers (8 minutes)
-	$(BIN)/python -m benchmarks --own
+	$(BIN)/python -m benchmarks --own --publish
 
 bench-quick: $(VENV)/test.stamp  ## the same with one round of a second each, for a first look
 	$(BIN)/python -m benchmarks --own --quick
