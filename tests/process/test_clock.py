@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,13 @@ from deferit.options import Options
 from deferit.stores.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
     from deferit._process.runs import Run
+    from deferit.stores.base import Store
 
 
 class Times:
@@ -116,104 +118,90 @@ class Frail(SQLiteStore):
         return super().version()
 
 
+class Neighbours:
+    """Two processes on one file: one runs a job, the other sweeps; both read a clock that is set with ``offset``."""
+
+    def __init__(self, store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.offset = 0.0
+        self.sweeps = 0
+        self._began, self._gate = threading.Event(), threading.Event()
+        now = Ledger.now
+        monkeypatch.setattr(Ledger, "now", lambda _: now() + self.offset)
+        self.at_work, self.beside = self._engine(store()), self._engine(store())
+        self._sweep = self.beside._upkeep.sweep
+        monkeypatch.setattr(self.beside._upkeep, "sweep", self._counted)
+
+    def start(self) -> None:
+        """Have the one run a job, and start the other."""
+        self.at_work.start()
+        draft = self.at_work.draft(route="a", method="POST", ttl=60.0)
+        self._job: Any = self.at_work.perform(Create(draft, captured()))
+        assert self._began.wait(PATIENCE)
+        self.beside.start()
+
+    def await_sweeps(self, count: int) -> None:
+        """Wait until the other has swept so many times more."""
+        before = self.sweeps
+        eventually(lambda: self.sweeps >= before + count)
+
+    def end_of_the_job(self) -> Any:
+        """Let the handler end; return its job."""
+        self._gate.set()
+        return self.at_work.perform(Wait(self._job, PATIENCE))
+
+    def close(self) -> None:
+        self._gate.set()
+        self.at_work.close()
+        self.beside.close()
+
+    def _engine(self, store: Store) -> Engine:
+        handlers = Handlers()
+        handlers.handler = self._hold
+        return Engine(Options(store=store, lease=1.5, grace=0), ThreadExecutor(), handlers)
+
+    def _hold(self, run: Run) -> None:
+        self._began.set()
+        assert self._gate.wait(PATIENCE)
+        answer(run)
+
+    def _counted(self) -> bool:
+        self.sweeps += 1
+        return self._sweep()
+
+
 def test_a_job_that_runs_is_not_lost_because_the_store_was_away_for_longer_than_its_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offset = 0.0
-    now = Ledger.now
-    began, gate = threading.Event(), threading.Event()
+    both = Neighbours(lambda: Frail(f"sqlite:///{tmp_path / 'jobs.db'}"), monkeypatch)
+    for engine in (both.at_work, both.beside):
+        engine._clock = Clock(0.0)  # which knows nothing of the offset: that much time has passed
+    with closing(both):
+        both.start()
+        both.await_sweeps(1)
 
-    def hold(run: Run) -> None:
-        began.set()
-        assert gate.wait(PATIENCE)
-        answer(run)
+        Frail.is_away.set()
+        eventually(lambda: not both.beside._clock.is_certain())
+        both.offset = 60.0
+        Frail.is_away.clear()
+        both.await_sweeps(2)
+        done = both.end_of_the_job()
 
-    def engine() -> Engine:
-        store = Frail(f"sqlite:///{tmp_path / 'jobs.db'}")
-        handlers = Handlers()
-        handlers.handler = hold
-        made = Engine(Options(store=store, lease=1.5, grace=0), ThreadExecutor(), handlers)
-        made._clock = Clock(0.0)  # which knows nothing of the offset: that much time has passed
-        return made
-
-    monkeypatch.setattr(Ledger, "now", lambda _: now() + offset)
-    at_work, beside = engine(), engine()
-    swept: list[float] = []
-    sweep = beside._upkeep.sweep
-
-    def noted() -> bool:
-        swept.append(offset)
-        return sweep()
-
-    monkeypatch.setattr(beside._upkeep, "sweep", noted)
-    at_work.start()
-    job: Any = at_work.perform(
-        Create(at_work.draft(route="a", method="POST", ttl=60.0), captured())
-    )
-    assert began.wait(PATIENCE)
-    beside.start()
-    eventually(lambda: swept)
-    Frail.is_away.set()
-    eventually(lambda: not beside._clock.is_certain())
-    offset = 60.0
-    Frail.is_away.clear()
-
-    count = len(swept)
-    eventually(lambda: len(swept) > count + 1)
-    gate.set()
-
-    done: Any = at_work.perform(Wait(job, PATIENCE))
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
-    at_work.close()
-    beside.close()
 
 
 def test_a_job_that_runs_is_not_lost_because_the_clock_was_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offset = 0.0
-    now = Ledger.now
-    began, gate = threading.Event(), threading.Event()
+    both = Neighbours(lambda: SQLiteStore(f"sqlite:///{tmp_path / 'jobs.db'}"), monkeypatch)
+    for engine in (both.at_work, both.beside):
+        engine._clock = Clock(0.5, wall=engine._ledger.now)
+    with closing(both):
+        both.start()
+        both.await_sweeps(2)
 
-    def hold(run: Run) -> None:
-        began.set()
-        assert gate.wait(PATIENCE)
-        answer(run)
+        both.offset = 3600.0
+        both.beside._sweep()  # at once, before the other can have renewed its lease
+        both.await_sweeps(2)
+        done = both.end_of_the_job()
 
-    def engine() -> Engine:
-        options = Options(
-            store=SQLiteStore(f"sqlite:///{tmp_path / 'jobs.db'}"), lease=1.5, grace=0
-        )
-        handlers = Handlers()
-        handlers.handler = hold
-        made = Engine(options, ThreadExecutor(), handlers)
-        made._clock = Clock(0.5, wall=made._ledger.now)
-        return made
-
-    monkeypatch.setattr(Ledger, "now", lambda _: now() + offset)
-    at_work, beside = engine(), engine()
-    swept: list[float] = []
-    sweep = beside._upkeep.sweep
-
-    def noted() -> bool:
-        swept.append(offset)
-        return sweep()
-
-    monkeypatch.setattr(beside._upkeep, "sweep", noted)
-    at_work.start()
-    job: Any = at_work.perform(
-        Create(at_work.draft(route="a", method="POST", ttl=60.0), captured())
-    )
-    assert began.wait(PATIENCE)
-    beside.start()
-    eventually(lambda: len(swept) > 1)
-
-    offset = 3600.0
-    count = len(swept)
-    eventually(lambda: len(swept) > count + 1)
-    gate.set()
-
-    done: Any = at_work.perform(Wait(job, PATIENCE))
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
-    at_work.close()
-    beside.close()

@@ -89,7 +89,7 @@ def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
     if expected is not None:
         return pause(min((expected.median - now) / 2, expected.soonest - now))
     age = max(0.0, now - job.created_at)
-    return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004
+    return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004  below, a power of two is no whole second
 
 
 def pause(seconds: float | None) -> int:
@@ -334,7 +334,7 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
     )
     status = _replayed_status(job.result.status)
     # "A server MUST ignore all received preconditions if its response … would have been … other than a 2xx" (§13.2.1)
-    is_conditional = 200 <= status < 300  # noqa: PLR2004
+    is_conditional = 200 <= status < 300  # noqa: PLR2004  a 2xx
     if is_conditional and _has(request.headers, job.result.etag, _last_modified(job.result)):
         return Response(304, without(headers, frozenset({"content-type", "location"})))
     whole = Response(status, headers, _body(job))
@@ -359,7 +359,7 @@ def _instant(text: str | None) -> float | None:
 
 def _replayed_status(status: int) -> int:
     """Return the status code for the result route: a 202 there would keep a poller for ever."""
-    return 200 if status == 202 else status  # noqa: PLR2004
+    return 200 if status == 202 else status  # noqa: PLR2004  a code is its own name
 
 
 def answered_in_time(response: Response) -> Response:
