@@ -165,8 +165,10 @@ def test_the_link_keeps_the_filter(owned: Site) -> None:
 def test_jobs_are_filtered_by_status(owned: Site) -> None:
     owned.stage.gated("slow")
     owned.stage.acts["fail"] = lambda _: Said(500)
+    running = owned.defer("/always/slow", **ANN)
+    owned.stage.wait_for("slow")
     by_status = {
-        "running": owned.defer("/always/slow", **ANN),
+        "running": running,
         "succeeded": owned.defer(**ANN),
         "failed": owned.defer("/always/fail", **ANN),
         "canceled": owned.defer("/always/slow", **ANN),
