@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import signal
+import socket
 import sys
-import threading
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,18 +90,21 @@ class _Work:
         self._host = Host(target, concurrency or 0)
         self._drains = drain
         self._told: signal.Signals | None = None
-        self._is_told = threading.Event()
+        self._arrivals, self._arrived = socket.socketpair()
+        self._arrived.setblocking(False)  # noqa: FBT003  its only parameter
 
     def run(self) -> int:
         """Begin, work, end."""
+        signal.set_wakeup_fd(self._arrived.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._hear)
         self._host.start()
         if len(logger.handlers) > 1 or logging.getLogger().handlers:
             logger.removeHandler(self._handler)  # the application has its own
         logger.info("%s", self._banner())
-        while not self._is_told.wait(LOOK if self._drains else None):
-            if self._host.hosted.is_idle:
+        while self._told is None:
+            self._wait()
+            if self._drains and self._host.hosted.is_idle:
                 break
         logger.info("ending: %s", self._told.name if self._told else "no job is due")
         self._host.close()
@@ -114,7 +118,11 @@ class _Work:
         if self._told is not None:
             os._exit(128 + number)
         self._told = signal.Signals(number)
-        self._is_told.set()
+
+    def _wait(self) -> None:
+        """Wait for a signal, whichever thread the system gives it to: that wakes no thread but by what is written."""
+        if select.select([self._arrivals], [], [], LOOK if self._drains else None)[0]:
+            self._arrivals.recv(1_000)
 
     def _banner(self) -> str:
         hosted = self._host.hosted
