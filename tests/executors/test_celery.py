@@ -13,7 +13,7 @@ from tests.executors.broker import Broker
 from tests.executors.running import APPS, KINDS, environment, site, submitted
 from tests.servers.harness import UVICORN, Kind, until
 from tests.servers.programs import Program, Supervised
-from tests.servers.twins import ledger
+from tests.servers.twins import begun, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def test_a_message_that_is_delivered_twice_changes_nothing(
     until(lambda: broker.waiting() == 3, "their messages")
     broker.deliver_again()
     with celery(kind, broker, tmp_path):
-        until(lambda: ledger(tmp_path), "the first to begin", within=40)
+        until(lambda: begun(tmp_path), "the first to begin", within=40)
         (tmp_path / "all").touch()
         statuses = {job.until_finished(within=40)["status"] for job in jobs}
         until(lambda: broker.waiting() == 0, "the others to be taken")

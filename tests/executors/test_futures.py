@@ -8,7 +8,7 @@ import pytest
 from distributed import LocalCluster
 from tests.executors.running import KINDS, environment, site, submitted
 from tests.servers.harness import CHECKOUT, UVICORN, until
-from tests.servers.twins import ledger
+from tests.servers.twins import begun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_dask_runs_handlers_on_its_workers(tmp_path: Path, monkeypatch: pytest.M
         web = site(UVICORN, tmp_path, "dask", DEFERIT_TEST_DASK=cluster.scheduler_address)
         with web as server, server.client() as client:
             jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(6)]
-            until(lambda: len(ledger(tmp_path)) >= 2, "two to begin", within=40)
+            until(lambda: len(begun(tmp_path)) >= 2, "two to begin", within=40)
             (tmp_path / "all").touch()
             statuses = {job.until_finished(within=40)["status"] for job in jobs}
             processes = {job.result().json()["process"] for job in jobs}

@@ -11,7 +11,7 @@ import pytest
 from tests.executors.running import KINDS, environment, site, submitted, worker
 from tests.servers.harness import CHECKOUT, GUNICORN_2, UVICORN, Kind, Server, until
 from tests.servers.programs import Program
-from tests.servers.twins import Deed, Followed, ledger
+from tests.servers.twins import Deed, Followed, begun, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_what_is_accepted_later_begins_soon_and_is_logged(
     with worker(kind, tmp_path, "--concurrency", "3") as running:
         until(lambda: "works" in running.log, "the worker to be there")
         jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(4)]
-        until(lambda: len(ledger(tmp_path)) >= 3, "three jobs to begin")
+        until(lambda: len(begun(tmp_path)) >= 3, "three jobs to begin")
         statuses = sorted(job.document()["status"] for job in jobs)
         (tmp_path / "all").touch()
         done = [job.until_finished()["status"] for job in jobs]

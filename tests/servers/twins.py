@@ -116,6 +116,15 @@ def ledger(folder: Path) -> dict[str, list[Deed]]:
     return deeds
 
 
+def begun(folder: Path) -> set[str]:
+    """Return the names that handlers were called with, whether or not they have ended."""
+    return {
+        name
+        for name, deeds in ledger(folder).items()
+        if any(deed.event == "start" for deed in deeds)
+    }
+
+
 def records(server: Server) -> list[dict[str, Any]]:
     """Return what deferit has logged."""
     return [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
