@@ -50,6 +50,11 @@ def needs_references(framework: str) -> None:
         pytest.skip("an object in the scope goes by reference, to handlers in the same process")
 
 
+def begun_at_once() -> set[str]:
+    """Return what a job may be a moment after it was accepted, with a free slot."""
+    return {"running"} if IS_HERE else {"accepted", "running"}
+
+
 def hears_of_a_cancel() -> bool:
     """Return whether a handler hears of a cancel, or of the end of its time; it cannot where its process is killed."""
     return EXECUTOR in {"in-process", "work"}
