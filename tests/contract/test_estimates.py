@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.support import execute, id_of, stored
-from tests.elsewhere.promises import IS_HERE, counts_the_queue
+from tests.elsewhere.promises import IS_HERE
 from tests.process.parts import eventually
 
 from deferit._core.commands import Observe
@@ -50,7 +50,6 @@ def test_a_job_says_when_it_will_be_finished_as_others_of_its_route_were(build: 
         assert int(seen["Retry-After"]) == pytest.approx(seconds_left(seen) / 2, abs=1.1)
 
 
-@counts_the_queue
 def test_a_job_that_waits_reckons_with_those_in_front_of_it(build: Build) -> None:
     shop = build(concurrency=1)
     running(shop, 40.0)

@@ -14,11 +14,6 @@ logs_here = pytest.mark.skipif(
 sets_the_clock = pytest.mark.skipif(
     not IS_HERE, reason="it sets the clock, and another process has its own"
 )
-counts_the_queue = pytest.mark.xfail(
-    EXECUTOR == "celery",
-    strict=False,  # the broker may not have them yet
-    reason="queuePosition leaves out jobs that wait in the broker: a store has them among those that come later",
-)
 hands_nothing_on = pytest.mark.skipif(
     EXECUTOR == "celery", reason="a job that waits was sent to the workers of who has accepted it"
 )

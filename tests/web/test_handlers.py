@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.elsewhere.promises import counts_the_queue, logs_here
+from tests.elsewhere.promises import logs_here
 from tests.stores.places import usual
 from tests.web.apps import bench as shared_names
 from tests.web.apps.bench import CHUNKS, PATIENCE, SECRET
@@ -159,7 +159,6 @@ def test_without_a_middleware_a_marked_handler_runs_with_one_warning() -> None:
 # --- concurrency -----------------------------------------------------------------------------------------------------
 
 
-@counts_the_queue
 def test_no_more_jobs_run_at_once_than_concurrency_says(build: Build) -> None:
     site = build(concurrency=2)
     monitors = {name: site.defer(f"/gated/{name}") for name in "abcde"}

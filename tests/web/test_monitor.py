@@ -9,7 +9,6 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.elsewhere.promises import counts_the_queue
 from tests.web.apps.bench import PAGES
 from tests.web.clients import BASE
 from tests.web.sites import Site, saying
@@ -53,7 +52,6 @@ def unknown(_: Site) -> str:
 # --- each state ------------------------------------------------------------------------------------------------------
 
 
-@counts_the_queue
 def test_a_waiting_job(build: Build) -> None:
     site = build(concurrency=1)
     running(site)

@@ -109,13 +109,14 @@ class Append(Discreet, frozen=True, gc=False):
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """Take up to ``limit`` jobs whose turn it is, to run them; the answer is a tuple of `Claimed`.
 
-    A waiting job is *early* until the instant that the store keeps as its ``wake_at``, and *ready* from then on. A
-    claim first makes ready what is due, longest due first, `MOST_READY` at the most: each gets its `next_turn`. Ready
+    A waiting job is *early* until the instant that the store keeps as its ``wake_at``, and *ready* from then on, unless
+    it is *offered* (`Dispatch`). A claim first makes ready what is due of those that are not, longest due first,
+    `MOST_READY` at the most: each gets its `next_turn`. Ready
     jobs of one queue go by turn and id; of a queue with `Job.slots` only so many are taken that no more run; between
     queues `in_order` decides.
 
-    With ``job_id`` only that job is taken, ready or handed over by `Dispatch`, unless it is early for its own sake; if
-    its queue has no room it becomes ready.
+    With ``job_id`` only that job is taken, ready or offered, unless it is early; if its queue has no room it becomes
+    ready.
     """
 
     application: str
@@ -128,8 +129,10 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 class Dispatch(msgspec.Struct, frozen=True, gc=False):
     """Take up to ``limit`` jobs whose turn it is, to offer them to another process; the answer is the tuple of them.
 
-    They are chosen as by `Claim` and stay accepted, but are early until ``again_at``: by then somebody has claimed them
-    by their id, or the offer was lost.
+    They stay accepted, but are *offered*: not ready any more, but in front of all that are, in the order in which they
+    were offered first (`offered_at`). By ``again_at`` somebody has claimed them by their id, or the offer was lost.
+    From then on they are due: offered again, first of all and in their old place, or made ready by a `Claim`. The
+    others are chosen as by `Claim`.
     """
 
     application: str

@@ -40,8 +40,9 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 class Ahead(msgspec.Struct, frozen=True, gc=False):
     """What is in front of a waiting job.
 
-    ``jobs`` are the ready ones of its queue whose turn is before its own, all of them if it is early; 0 if it does not
-    wait. ``running`` are the running ones of its application, in any queue. Both are 0 for a job that is unknown.
+    ``jobs`` are those of its queue that wait in front of it: the offered ones (`Dispatch`), and then the ready ones
+    whose turn is before its own, all of them if it is early; 0 if it does not wait. ``running`` are the running ones of
+    its application, in any queue. Both are 0 for a job that is unknown.
     """
 
     jobs: int
@@ -49,7 +50,7 @@ class Ahead(msgspec.Struct, frozen=True, gc=False):
 
 
 class Due(msgspec.Struct, frozen=True, gc=False):
-    """Whether a job of an application could be claimed: one is ready, or early and due."""
+    """Whether a job of an application could be claimed: one is ready, or early or offered and due."""
 
     application: str
     now: float

@@ -19,7 +19,8 @@ REMEMBERED = 300
 def wake_at(job: Job, lease_until: float | None) -> float:
     """Return the instant at which something has to be done about a job, if nothing happens before.
 
-    Early: it becomes ready. Running: its lease ends. Finished: its result expires, later its tombstone.
+    Early: it becomes ready (offered: see `Dispatch`). Running: its lease ends. Finished: its result expires, later its
+    tombstone.
     """
     if job.status is Status.ACCEPTED:
         return job.due_at
@@ -61,6 +62,14 @@ def next_turn(head: int | None, last: int | None) -> int:
     start-time fair queueing (Goyal, Vin and Cheng, 1996) of jobs of the same weight.
     """
     return max(head or 0, 0 if last is None else last + 1)
+
+
+def offered_at(now: float, before: int) -> float:
+    """Return what keeps the place of a job among those that are offered: the lowest comes first, then the lowest id.
+
+    It is the instant of the offer, a microsecond later for each job that was offered ``before`` by the same command.
+    """
+    return now + before / 1_000_000
 
 
 def room(slots: int | None, running: int, limit: int) -> int:

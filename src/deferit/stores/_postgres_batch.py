@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 import psycopg
+from msgspec.structs import replace
 
 from deferit._core.commands import (
     MOST_READY,
@@ -29,7 +30,7 @@ from deferit._core.commands import (
 )
 from deferit._core.ids import prefix_at
 from deferit._core.job import Status
-from deferit._core.rules import REMEMBERED, in_order, room, swept, wake_at
+from deferit._core.rules import REMEMBERED, in_order, offered_at, room, swept, wake_at
 from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores import _postgres_statements as sql
@@ -183,8 +184,9 @@ class Batch:
 
     def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
         rows = self._next(command)
-        for row in rows:
-            self._rows.keep(row, row.job, command.again_at)
+        for before, row in enumerate(rows):
+            place = row.offered_at or offered_at(command.now, before)
+            self._rows.keep(row, row.job, command.again_at, None, place)
         return tuple(row.job for row in rows)
 
     def _that(self, command: Claim) -> list[Row]:
@@ -199,14 +201,16 @@ class Batch:
         return []
 
     def _next(self, command: Claim | Dispatch) -> list[Row]:
-        """Return the rows of the jobs whose turn it is.
+        """Return the rows of the jobs whose turn it is; offers that were lost come first.
 
         Most have no queue of their own, and few were early: so that is assumed, and asked for at once.
         """
         early = self._rows.select(sql.EARLY, command.application, command.now, MOST_READY)
         names, plain = self._look(command)
+        again: list[Row] = []
         if due := early():
-            self._make_ready([row for row in due if not row.job.is_finished])
+            again = self._again(command, [row for row in due if not row.job.is_finished])
+            command = replace(command, limit=command.limit - len(again))
             names, plain = self._look(command)
         ready = self._selected(command, names, plain)
         while any(row.job.is_finished for rows in ready for row in rows):
@@ -216,7 +220,13 @@ class Batch:
             [row.job for row in rows[:most]] for rows, most in zip(ready, rooms, strict=True)
         ]
         jobs = in_order(candidates, command.limit)
-        return [row for job in jobs if (row := self._rows.get(job.id))]
+        return again + [row for job in jobs if (row := self._rows.get(job.id))]
+
+    def _again(self, command: Claim | Dispatch, due: list[Row]) -> list[Row]:
+        """Make ready what is due, less the offers that are to be repeated, which are returned."""
+        lost = [row for row in due if row.offered_at and isinstance(command, Dispatch)]
+        self._make_ready([row for row in due if row not in lost])
+        return lost[: max(command.limit, 0)]
 
     def _look(self, command: Claim | Dispatch) -> tuple[Reply, Callable[[], list[Row]]]:
         """Ask for the names of the queues with ready jobs, and for those in the queue without a name."""
@@ -310,7 +320,7 @@ class Batch:
         return self._with_callback(self._row(command.job_id), command)
 
     def _with_callback(self, row: Row, command: ClaimCallbacks | SettleCallback) -> Job:
-        self._rows.keep(row, command.apply(row.job), row.wake_at, row.turn)
+        self._rows.keep(row, command.apply(row.job), row.wake_at, row.turn, row.offered_at)
         return row.job
 
     # --- it is forgotten ---------------------------------------------------------------------------------------------

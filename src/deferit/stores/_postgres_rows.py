@@ -35,6 +35,7 @@ class Row:
     wake_at: float
     turn: int | None
     key: str | None
+    offered_at: float | None = None
     request: bytes | None = None
     """If it lies in the row, and was read or is to be written."""
     body: bytes | None = None
@@ -121,22 +122,21 @@ class Rows:
     def _remember(self, job_id: str, record: bytes, *columns: Any) -> Row:
         """Return the row of a job; what the batch has made of it counts more than what is read again."""
         row = self._rows.get(job_id)
-        wake_at, turn, key, *request = columns
+        _, _, key, _, *request = columns
         if row is None:
-            row = self._rows[job_id] = self._row(job_id, record, wake_at, turn, key)
+            row = self._rows[job_id] = self._row(job_id, record, *columns[:4])
             self._keys[key or ""] = row
         if request and request[0] is not None:
             row.request = request[0]
         return row
 
-    def _row(
-        self, job_id: str, record: bytes, wake: float, turn: int | None, key: str | None
-    ) -> Row:
+    def _row(self, job_id: str, record: bytes, *columns: Any) -> Row:
         """Return a row; one whose record is damaged is set aside first: its job has failed."""
         try:
-            return Row(decode_job(record), record, wake, turn, key)
+            return Row(decode_job(record), record, *columns)
         except RecordDamaged as exc:
             job = salvage(remains_from(job_id, self.send(sql.REMAINS, job_id)()), exc)
+        wake, turn, key, _ = columns
         row = Row(job, encode_job(job), wake, turn, key and job.key)
         self.set_body(row, None)
         self.keep(row, job, wake_at(job, None))
@@ -154,14 +154,21 @@ class Rows:
         self.facts.note(row.job, row.turn, 1)
         self.changed[row.job.id] = None
 
-    def keep(self, row: Row, job: Job, wake_at: float, turn: int | None = None) -> None:
+    def keep(
+        self,
+        row: Row,
+        job: Job,
+        wake_at: float,
+        turn: int | None = None,
+        offered: float | None = None,
+    ) -> None:
         """Change a row."""
         if job is not row.job:
             row.record = encode_job(job)
         if (job.status, turn) != (row.job.status, row.turn):
             self.facts.note(row.job, row.turn, -1)
             self.facts.note(job, turn, 1)
-        row.job, row.wake_at, row.turn = job, wake_at, turn
+        row.job, row.wake_at, row.turn, row.offered_at = job, wake_at, turn, offered
         self._dirty[job.id] = row
 
     def set_body(self, row: Row, body: bytes | None) -> None:
@@ -273,7 +280,9 @@ def _columns(rows: list[Row]) -> list[list[Any]]:
 
 
 def _changed_columns(rows: list[Row]) -> list[list[Any]]:
-    return _transposed([(not row.job.is_finished, row.has_new_body, row.body) for row in rows])
+    return _transposed(
+        [(row.offered_at, not row.job.is_finished, row.has_new_body, row.body) for row in rows]
+    )
 
 
 def _new_columns(rows: list[Row]) -> list[list[Any]]:

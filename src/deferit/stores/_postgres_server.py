@@ -103,6 +103,10 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
         """,
         "CREATE INDEX routes ON durations (application, route, id)",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN offered_at double precision",
+        "CREATE INDEX offered ON jobs (application, queue, offered_at, id) WHERE offered_at IS NOT NULL",
+    ),
 )
 """The statements that lead from each version of the schema to the next; from an empty schema to version 1 first."""
 

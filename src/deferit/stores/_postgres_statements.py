@@ -9,10 +9,10 @@ LOCK = "SELECT pg_advisory_xact_lock(name) FROM unnest(%b::bigint[]) AS name"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%b::bigint)"
 
 NAMED = """
-    SELECT id, record, wake_at, turn, key FROM jobs WHERE id = ANY (%b::text[]) ORDER BY id FOR UPDATE
+    SELECT id, record, wake_at, turn, key, offered_at FROM jobs WHERE id = ANY (%b::text[]) ORDER BY id FOR UPDATE
 """
 NAMED_OR_KEYED = """
-    SELECT id, record, wake_at, turn, key FROM jobs WHERE id = ANY (%b::text[]) OR key = ANY (%b::text[])
+    SELECT id, record, wake_at, turn, key, offered_at FROM jobs WHERE id = ANY (%b::text[]) OR key = ANY (%b::text[])
     ORDER BY id FOR UPDATE
 """
 LANES = """
@@ -61,16 +61,18 @@ SAVE = """
         wake_at = saved.wake_at,
         callback_at = saved.callback_at,
         turn = saved.turn,
+        offered_at = saved.offered_at,
         key = saved.key,
         record = saved.record,
         request = CASE WHEN saved.has_request THEN jobs.request END,
         body = CASE WHEN saved.is_body_new THEN saved.body ELSE jobs.body END
     FROM unnest(
         %b::text[], %b::text[], %b::integer[], %b::double precision[], %b::double precision[],
-        %b::bigint[], %b::text[], %b::bytea[], %b::boolean[], %b::boolean[], %b::bytea[]
+        %b::bigint[], %b::text[], %b::bytea[],
+        %b::double precision[], %b::boolean[], %b::boolean[], %b::bytea[]
     ) AS saved (
-        id, status, attempt, wake_at, callback_at,
-        turn, key, record, has_request, is_body_new, body
+        id, status, attempt, wake_at, callback_at, turn, key, record,
+        offered_at, has_request, is_body_new, body
     )
     WHERE jobs.id = saved.id
 """
@@ -100,7 +102,7 @@ OBSERVE = """
 # --- selections: nobody waits for a job that another process is about to take ---
 
 EARLY = """
-    SELECT id, record, wake_at, turn, key FROM jobs
+    SELECT id, record, wake_at, turn, key, offered_at FROM jobs
     WHERE status = 'accepted' AND turn IS NULL AND application = %b AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -118,7 +120,7 @@ QUEUES = """
     SELECT name FROM queues WHERE name IS NOT NULL
 """
 READY = """
-    SELECT id, record, wake_at, turn, key, CASE WHEN %b::boolean THEN coalesce(
+    SELECT id, record, wake_at, turn, key, offered_at, CASE WHEN %b::boolean THEN coalesce(
         request,
         (SELECT data FROM pieces WHERE job_id = jobs.id AND attempt = 0 AND position = -1)
     ) END
@@ -134,12 +136,12 @@ REQUESTS = """
     FROM jobs WHERE id = ANY (%b::text[])
 """
 LOST = """
-    SELECT id, record, wake_at, turn, key FROM jobs
+    SELECT id, record, wake_at, turn, key, offered_at FROM jobs
     WHERE status = 'running' AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
 OVER = """
-    SELECT id, record, wake_at, turn, key FROM jobs
+    SELECT id, record, wake_at, turn, key, offered_at FROM jobs
     WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -148,7 +150,7 @@ ORPHANS = """
     WHERE attempt = 0 AND job_id < %b AND NOT EXISTS (SELECT FROM jobs WHERE id = job_id) LIMIT %b::bigint
 """
 DUE_CALLBACKS = """
-    SELECT id, record, wake_at, turn, key FROM jobs
+    SELECT id, record, wake_at, turn, key, offered_at FROM jobs
     WHERE application = %b AND callback_at <= %b
     ORDER BY callback_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
@@ -197,8 +199,13 @@ POSITION = """
         CASE WHEN job.status <> 'accepted' THEN 0 ELSE (
             SELECT count(*) FROM (
                 SELECT FROM jobs
+                WHERE offered_at IS NOT NULL AND application = job.application AND queue = job.queue
+                    AND (offered_at, id) < (coalesce(job.offered_at, 'infinity'), job.id)
+                UNION ALL
+                SELECT FROM jobs
                 WHERE turn IS NOT NULL AND application = job.application AND queue = job.queue
                     AND (turn, id) < (coalesce(job.turn, 9223372036854775807), job.id)
+                    AND job.offered_at IS NULL
                 LIMIT %b::bigint
             ) AS ahead
         ) END,

@@ -118,6 +118,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN offered_at REAL",
+        # Of jobs in a broker alone, so that others are in none more than before.
+        "CREATE INDEX offered ON jobs (application, queue, offered_at, id) WHERE offered_at IS NOT NULL",
+    ),
 )
 """The statements that lead from each version of the schema to the next; from an empty file to version 1 first."""
 

@@ -40,11 +40,11 @@ LAST = """
     WHERE turn IS NOT NULL AND application = ? AND queue = ? AND owner IS ?
 """
 EARLY = """
-    SELECT id, queue, owner FROM jobs
+    SELECT id, queue, owner, offered_at FROM jobs
     WHERE status = 'accepted' AND turn IS NULL AND application = ? AND wake_at <= ?
     ORDER BY wake_at, id LIMIT ?
 """
-MAKE_READY = "UPDATE jobs SET turn = ? WHERE id = ? AND turn IS NULL"
+MAKE_READY = "UPDATE jobs SET turn = ?, offered_at = NULL WHERE id = ? AND turn IS NULL"
 # From each name to the next, so that it takes as long as there are names, not jobs.
 QUEUES = """
     WITH RECURSIVE queues (name) AS (
@@ -63,16 +63,19 @@ READY = """
     WHERE turn IS NOT NULL AND application = ? AND queue = ? ORDER BY turn, id LIMIT ?
 """
 CLAIM = """
-    UPDATE jobs SET status = 'running', turn = NULL, attempt = ?, wake_at = ?, record = ?
+    UPDATE jobs SET status = 'running', turn = NULL, offered_at = NULL, attempt = ?, wake_at = ?,
+        record = ?
     WHERE id = ? RETURNING request
 """
-OFFER = "UPDATE jobs SET turn = NULL, wake_at = ? WHERE id = ?"
+OFFER = """
+    UPDATE jobs SET turn = NULL, offered_at = coalesce(offered_at, ?), wake_at = ? WHERE id = ?
+"""
 RENEW = "UPDATE jobs SET wake_at = ? WHERE id = ? AND attempt = ? AND status = 'running'"
 REPORT = "UPDATE jobs SET record = ? WHERE id = ?"
 RETURN = "UPDATE jobs SET status = 'accepted', wake_at = ?, record = ? WHERE id = ?"
 FINISH = """
-    UPDATE jobs SET status = ?, turn = NULL, wake_at = ?, record = ?, request = NULL, body = ?,
-        key = ?, callback_at = ?
+    UPDATE jobs SET status = ?, turn = NULL, offered_at = NULL, wake_at = ?, record = ?,
+        request = NULL, body = ?, key = ?, callback_at = ?
     WHERE id = ?
 """
 FINISH_MANY = """
@@ -111,8 +114,13 @@ POSITION = """
         CASE WHEN job.status <> 'accepted' THEN 0 ELSE (
             SELECT count(*) FROM (
                 SELECT 1 FROM jobs
+                WHERE offered_at IS NOT NULL AND application = job.application AND queue = job.queue
+                    AND (offered_at, id) < (coalesce(job.offered_at, 9e999), job.id)
+                UNION ALL
+                SELECT 1 FROM jobs
                 WHERE turn IS NOT NULL AND application = job.application AND queue = job.queue
                     AND (turn, id) < (coalesce(job.turn, 9223372036854775807), job.id)
+                    AND job.offered_at IS NULL
                 LIMIT ?2
             )
         ) END,

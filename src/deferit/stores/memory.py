@@ -34,7 +34,16 @@ from deferit._core.commands import (
 from deferit._core.ids import prefix_at
 from deferit._core.job import Job, Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
-from deferit._core.rules import in_order, keeps, next_turn, remembered, room, swept, wake_at
+from deferit._core.rules import (
+    in_order,
+    keeps,
+    next_turn,
+    offered_at,
+    remembered,
+    room,
+    swept,
+    wake_at,
+)
 from deferit.exceptions import JobExists, JobNotFound, OptionError
 from deferit.stores.base import Store
 
@@ -59,7 +68,9 @@ class Row:
     wake_at: float
     request: bytes | None
     turn: int | None = None
-    """Set while the job is ready: accepted, and not early."""
+    """Set while the job is ready: accepted, and neither early nor offered."""
+    offered_at: float | None = None
+    """Set while the job is offered."""
     pieces: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
 
@@ -199,14 +210,22 @@ class MemoryStore(Store):
         return tuple(self._claimed(row, command, changed) for row in rows)
 
     def _next(self, command: Claim | Dispatch) -> list[Row]:
-        """Return the rows of the jobs whose turn it is."""
+        """Return the rows of the jobs whose turn it is; offers that were lost come first."""
+        again = self._again(command)
+        limit = command.limit - len(again)
+        queues = [self._candidates(ready, limit) for ready in self._queues(command.application)]
+        return again + [self._rows[job.id] for job in in_order(queues, limit)]
+
+    def _again(self, command: Claim | Dispatch) -> list[Row]:
+        """Make ready what is due, less the offers that are to be repeated, which are returned."""
+        lost = []
         early = self._agendas["early", command.application]
         for row in self._due(early, command.now, MOST_READY):
-            self._make_ready(row)
-        queues = [
-            self._candidates(ready, command.limit) for ready in self._queues(command.application)
-        ]
-        return [self._rows[job.id] for job in in_order(queues, command.limit)]
+            if row.offered_at is not None and isinstance(command, Dispatch):
+                lost.append(row)
+            else:
+                self._make_ready(row)
+        return lost[: max(command.limit, 0)]
 
     def _candidates(self, ready: Agenda, limit: int) -> list[Job]:
         jobs = list(self._jobs(ready[: max(limit, 0)]))
@@ -245,8 +264,9 @@ class MemoryStore(Store):
 
     def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
         rows = self._next(command)
-        for row in rows:
-            self._move(row, row.job, command.again_at)
+        for before, row in enumerate(rows):
+            place = row.offered_at or offered_at(command.now, before)
+            self._move(row, row.job, command.again_at, None, place)
         return tuple(row.job for row in rows)
 
     def _claimed(self, row: Row, command: Claim, changed: set[str]) -> Claimed:
@@ -301,13 +321,16 @@ class MemoryStore(Store):
         due = self._agendas["callback", command.application]
         rows = self._due(due, command.now, command.limit)
         for row in rows:
-            self._move(row, command.apply(row.job), row.wake_at, row.turn)
+            self._with_callback(row, command.apply(row.job))
         return tuple(row.job for row in rows)
 
     def _settle_callback(self, command: SettleCallback) -> Job:
         row = self._row(command.job_id)
-        self._move(row, command.apply(row.job), row.wake_at, row.turn)
+        self._with_callback(row, command.apply(row.job))
         return row.job
+
+    def _with_callback(self, row: Row, job: Job) -> None:
+        self._move(row, job, row.wake_at, row.turn, row.offered_at)
 
     def _drop_orphans(self, command: Sweep) -> int:
         before = prefix_at(command.now - ORPHANED)
@@ -328,9 +351,16 @@ class MemoryStore(Store):
         row.pieces = {key: data for key, data in row.pieces.items() if keeps(job, *key)}
         changed.add(job.id)
 
-    def _move(self, row: Row, job: Job, wake: float, turn: int | None = None) -> None:
+    def _move(
+        self,
+        row: Row,
+        job: Job,
+        wake: float,
+        turn: int | None = None,
+        offered: float | None = None,
+    ) -> None:
         self._unlist(row)
-        row.job, row.wake_at, row.turn = job, wake, turn
+        row.job, row.wake_at, row.turn, row.offered_at = job, wake, turn, offered
         self._enlist(row)
 
     def _forget(self, row: Row, changed: set[str]) -> None:
@@ -359,6 +389,8 @@ class MemoryStore(Store):
 
     def _entries(self, row: Row) -> Iterator[tuple[Agenda, float]]:
         yield self._agenda(row), row.wake_at if row.turn is None else row.turn
+        if row.offered_at is not None:
+            yield self._agendas["offered", row.job.application, row.job.queue], row.offered_at
         if row.job.callback_at is not None:
             yield self._agendas["callback", row.job.application], row.job.callback_at
 
@@ -415,10 +447,14 @@ class MemoryStore(Store):
         return Ahead(min(self._in_front_of(row), query.most), min(running, query.most))
 
     def _in_front_of(self, row: Row) -> int:
-        ready = self._agendas["ready", row.job.application, row.job.queue]
+        job = row.job
+        offered = self._agendas["offered", job.application, job.queue]
+        ready = self._agendas["ready", job.application, job.queue]
+        if row.offered_at is not None:
+            return bisect_left(offered, (row.offered_at, job.id))
         if row.turn is not None:
-            return bisect_left(ready, (row.turn, row.job.id))
-        return len(ready) if row.job.status is Status.ACCEPTED else 0
+            return len(offered) + bisect_left(ready, (row.turn, job.id))
+        return len(offered) + len(ready) if job.status is Status.ACCEPTED else 0
 
     def _is_due(self, query: Due) -> bool:
         early = self._agendas["early", query.application]

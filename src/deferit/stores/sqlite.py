@@ -32,7 +32,15 @@ from deferit._core.ids import prefix_at
 from deferit._core.job import Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
 from deferit._core.remains import Remains
-from deferit._core.rules import in_order, next_turn, remembered, room, swept, wake_at
+from deferit._core.rules import (
+    in_order,
+    next_turn,
+    offered_at,
+    remembered,
+    room,
+    swept,
+    wake_at,
+)
 from deferit._records import decode_history, decode_job, encode, encode_job, salvage
 from deferit.exceptions import (
     JobExists,
@@ -314,18 +322,28 @@ class _Batch:
         return tuple(self._claimed(job, command) for job in jobs)
 
     def _next(self, command: Claim | Dispatch) -> list[Job]:
-        """Return the jobs whose turn it is."""
-        early = (command.application, command.now, MOST_READY)
-        for job_id, queue, owner in self._execute(sql.EARLY, early).fetchall():
-            self._make_ready(job_id, command.application, queue, owner)
+        """Return the jobs whose turn it is; offers that were lost come first."""
+        again = self._again(command)
+        limit = command.limit - len(again)
         queues = self._execute(sql.QUEUES, (command.application,)).fetchall()
-        candidates = [self._candidates(command, queue) for (queue,) in queues]
-        return in_order(candidates, command.limit)
+        candidates = [self._candidates(command.application, queue, limit) for (queue,) in queues]
+        return again + in_order(candidates, limit)
 
-    def _candidates(self, command: Claim | Dispatch, queue: str) -> list[Job]:
-        ready = (command.application, queue, max(command.limit, 0))
-        jobs = self._ready(*ready)
-        return jobs[: self._room(jobs[0], command.limit)] if jobs else []
+    def _again(self, command: Claim | Dispatch) -> list[Job]:
+        """Make ready what is due, less the offers that are to be repeated, which are returned."""
+        lost = []
+        early = (command.application, command.now, MOST_READY)
+        for job_id, queue, owner, offered in self._execute(sql.EARLY, early).fetchall():
+            if offered is not None and isinstance(command, Dispatch):
+                lost.append(job_id)
+            else:
+                self._make_ready(job_id, command.application, queue, owner)
+        jobs = (job for job_id in lost if (job := self._job(job_id)) and not job.is_finished)
+        return list(islice(jobs, max(command.limit, 0)))
+
+    def _candidates(self, application: str, queue: str, limit: int) -> list[Job]:
+        jobs = self._ready(application, queue, max(limit, 0))
+        return jobs[: self._room(jobs[0], limit)] if jobs else []
 
     def _ready(self, *ready: object) -> list[Job]:
         """Return the first ready jobs of a queue; where some are set aside, others move up."""
@@ -357,10 +375,11 @@ class _Batch:
         self._execute(sql.MAKE_READY, (turn, job_id))
 
     def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
-        jobs = tuple(self._next(command))
-        for job in jobs:
-            self._execute(sql.OFFER, (command.again_at, job.id))
-        return jobs
+        jobs = self._next(command)
+        for before, job in enumerate(jobs):
+            offer = (offered_at(command.now, before), command.again_at, job.id)
+            self._execute(sql.OFFER, offer)
+        return tuple(jobs)
 
     def _claimed(self, before: Job, command: Claim) -> Claimed:
         job = before.claimed(command.now)

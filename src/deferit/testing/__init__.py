@@ -33,6 +33,7 @@ PARTS = (
         "changes",
         "claims",
         "damage",
+        "offers",
         "queries",
         "sweeps",
     ),
@@ -48,6 +49,7 @@ from deferit.testing.changes import JobChanges
 from deferit.testing.claims import Claims
 from deferit.testing.comparison import StoreComparison
 from deferit.testing.damage import DamagedRecords
+from deferit.testing.offers import Offers
 from deferit.testing.queries import Queries
 from deferit.testing.samples import (
     CALLBACK,
@@ -90,5 +92,7 @@ __all__ = [
 ]
 
 
-class StoreContract(Batches, Claims, Admission, Bodies, JobChanges, Sweeps, Callbacks, Queries):
+class StoreContract(
+    Batches, Claims, Offers, Admission, Bodies, JobChanges, Sweeps, Callbacks, Queries
+):
     """Tests the contract of `Store`; inherit from it and say how a store is made."""

@@ -1,15 +1,13 @@
-"""Which jobs are taken or offered, in which order, by whom."""
+"""Which jobs are taken, in which order, by whom."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from deferit._core.commands import (
     MOST_READY,
-    Cancel,
     Claim,
     Claimed,
     Create,
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Claims(StoreTests):
-    """Which jobs are taken or offered, in which order, by whom."""
+    """Which jobs are taken, in which order, by whom."""
 
     # --- claim ---
 
@@ -184,44 +182,3 @@ class Claims(StoreTests):
         finish(store, busy, b"hello")
         assert [job.id for job in ask(store, Dispatch("shop", NOON, NOON + 60, 9))] == [a_job(2).id]
         assert len(claim(store, job_id=a_job(2).id)) == 1
-
-    # --- dispatch ---
-
-    def test_a_job_is_offered_once_until_the_offer_is_lost(self, store: Store) -> None:
-        job = waiting(store, 1)
-        offer = Dispatch("shop", NOON, NOON + 60, 9)
-
-        assert ask(store, offer) == (job,)
-        assert ask(store, offer) == ()
-        assert claim(store) == ()
-        assert store.read(Get(job.id)) == job
-        assert ask(store, replace(offer, now=NOON + 60)) == (job,)
-
-    def test_an_offered_job_is_claimed_by_its_name(self, store: Store) -> None:
-        job = waiting(store, 1)
-        ask(store, Dispatch("shop", NOON, NOON + 60, 9))
-
-        (claimed,) = claim(store, job_id=job.id)
-
-        assert claimed == Claimed(job.claimed(NOON), REQUEST)
-        assert ask(store, Dispatch("shop", NOON + 60, NOON + 120, 9)) == ()
-
-    def test_jobs_are_offered_in_the_order_of_claims(self, store: Store) -> None:
-        for number in range(3):
-            waiting(store, number)
-        waiting(store, 3, owner="ben")
-
-        first = ask(store, Dispatch("shop", NOON, NOON + 60, 2))
-        second = ask(store, Dispatch("shop", NOON, NOON + 60, 9))
-
-        assert [job.id for job in first] == [a_job(0).id, a_job(3).id]
-        assert [job.id for job in second] == [a_job(1).id, a_job(2).id]
-
-    def test_an_offered_job_can_be_canceled(self, store: Store) -> None:
-        job = waiting(store, 1)
-        ask(store, Dispatch("shop", NOON, NOON + 60, 9))
-
-        ask(store, Cancel(job.id, 0, NOON, "never started"))
-
-        assert claim(store, job_id=job.id) == ()
-        assert ask(store, Dispatch("shop", NOON + 60, NOON + 120, 9)) == ()

@@ -137,6 +137,16 @@ class DamagedRecords(StoreTests):
 
         assert [job.id for job in found] == [jobs[1].id]
 
+    def test_the_others_are_offered_again(self, store: Store) -> None:
+        jobs = [waiting(store, number) for number in range(3)]
+        ask(store, Dispatch("shop", NOON + 1, NOON + 60, 2))
+        self.damage(store, jobs[0].id, garbage)
+
+        found = ask(store, Dispatch("shop", NOON + 60, NOON + 120, 1))
+
+        assert [job.id for job in found] == [jobs[1].id]
+        assert store.read(Position(jobs[2].id)) == Ahead(1, 0)
+
     def test_the_others_that_were_early_are_claimed(self, store: Store) -> None:
         jobs = [waiting(store, number, due_at=NOON + 0.5) for number in range(3)]
         self.damage(store, jobs[0].id, garbage)

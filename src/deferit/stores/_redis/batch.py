@@ -28,7 +28,7 @@ from deferit._core.commands import (
 )
 from deferit._core.ids import prefix_at
 from deferit._core.job import Job, Status
-from deferit._core.rules import in_order, room, swept, wake_at
+from deferit._core.rules import in_order, offered_at, room, swept, wake_at
 from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores._redis.facts import FOREVER, NotTold
@@ -180,19 +180,28 @@ class Batch:
         return tuple(self._claimed(row, command) for row in rows)
 
     def _next(self, command: Claim | Dispatch) -> list[Row]:
-        """Return the rows of the jobs whose turn it is."""
+        """Return the rows of the jobs whose turn it is; offers that were lost come first."""
+        again = self._again(command)
+        limit = command.limit - len(again)
+        ready = self._names.of("ready", command.application, "")
+        queues = self._desk.queues(command.application)
+        candidates = [self._candidates(ready + queue, limit) for queue in queues]
+        return again + [self._row(job.id) for job in in_order(candidates, limit)]
+
+    def _again(self, command: Claim | Dispatch) -> list[Row]:
+        """Make ready what is due, less the offers that are to be repeated, which are returned."""
+        lost = []
         early = self._names.of("early", command.application)
         for row in self._listed(early, MOST_READY, command.now):
-            self._make_ready(row)
-        queues = [
-            self._candidates(command, queue) for queue in self._desk.queues(command.application)
-        ]
-        return [self._row(job.id) for job in in_order(queues, command.limit)]
+            if row.offered_at is not None and isinstance(command, Dispatch):
+                lost.append(row)
+            else:
+                self._make_ready(row)
+        return lost[: max(command.limit, 0)]
 
-    def _candidates(self, command: Claim | Dispatch, queue: str) -> list[Job]:
-        ready = self._names.of("ready", command.application, "") + queue
-        jobs = [row.job for row in self._listed(ready, command.limit)]
-        return jobs[: self._room(jobs[0], command.limit)] if jobs else []
+    def _candidates(self, ready: str, limit: int) -> list[Job]:
+        jobs = [row.job for row in self._listed(ready, limit)]
+        return jobs[: self._room(jobs[0], limit)] if jobs else []
 
     def _named(self, command: Claim) -> list[Row]:
         """Return the row of the job that a claim names, if it may be taken."""
@@ -226,8 +235,9 @@ class Batch:
 
     def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
         rows = self._next(command)
-        for row in rows:
-            self._desk.put(row.job.id, row.moved(command.again_at))
+        for before, row in enumerate(rows):
+            place = row.offered_at or offered_at(command.now, before)
+            self._desk.put(row.job.id, row.moved(command.again_at, None, place))
         return tuple(row.job for row in rows)
 
     def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
@@ -339,7 +349,8 @@ class Batch:
 
     def _with_callback(self, row: Row, job: Job) -> Job:
         if job != row.job:
-            self._desk.put(job.id, row.became(job, row.wake_at, row.turn))
+            after = row.became(job, row.wake_at)
+            self._desk.put(job.id, replace(after, turn=row.turn, offered_at=row.offered_at))
         return job
 
     # --- rows --------------------------------------------------------------------------------------------------------

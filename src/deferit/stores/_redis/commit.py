@@ -132,6 +132,8 @@ def _fields(row: Row) -> dict[str, Value]:
     }
     if row.turn is not None:
         fields["t"] = str(row.turn)
+    if row.offered_at is not None:
+        fields["o"] = repr(row.offered_at)
     if row.key is not None:
         fields["k"] = row.key
     if row.has_pieces:

@@ -100,11 +100,13 @@ class Reader:
 
     def _in_front_of(self, row: Row) -> Iterator[tuple[str, ...]]:
         """Count the jobs in front of a waiting one."""
-        ready = self._names.ready(row.job.application, row.job.queue)
-        if row.turn is not None:
-            yield "ZRANK", ready, row.job.id
+        queue = row.job.application, row.job.queue
+        offered, ready = self._names.offered(*queue), self._names.ready(*queue)
+        if row.offered_at is not None:
+            yield "ZRANK", offered, row.job.id
         elif row.job.status is Status.ACCEPTED:
-            yield "ZCARD", ready
+            yield "ZCARD", offered
+            yield ("ZCARD", ready) if row.turn is None else ("ZRANK", ready, row.job.id)
 
     def _is_due(self, query: Due) -> bool:
         of, application = self._names.of, query.application

@@ -23,10 +23,10 @@ from deferit.exceptions import RecordDamaged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FIELDS = ("v", "r", "w", "t", "k", "p", "b")
-"""What is read of a row: the mark of the batch that wrote it, the job's record, `Row.wake_at`, its turn, the key that
-finds it, whether there are pieces of bodies, what finds the job if the record cannot be read (`beside`). In it are also
-``q``, a short captured request, and ``1:0``, a short result of attempt 1."""
+FIELDS = ("v", "r", "w", "t", "o", "k", "p", "b")
+"""What is read of a row: the mark of the batch that wrote it, the job's record, `Row.wake_at`, its turn,
+`Row.offered_at`, the key that finds it, whether there are pieces of bodies, what finds the job if the record cannot be
+read (`beside`). In it are also ``q``, a short captured request, and ``1:0``, a short result of attempt 1."""
 
 REQUEST = "q"
 
@@ -47,21 +47,23 @@ class Row:
     """Of the batch that wrote it; no other has the same."""
     was: Job | None = None
     """If its record is damaged, the job as which it is still found in the sorted sets."""
+    offered_at: float | None = None
 
-    def moved(self, wake_at: float, turn: int | None = None) -> Row:
+    def moved(
+        self, wake_at: float, turn: int | None = None, offered_at: float | None = None
+    ) -> Row:
         """Return the row of the same job, waiting for something else."""
-        return replace(self, wake_at=wake_at, turn=turn)
+        return replace(self, wake_at=wake_at, turn=turn, offered_at=offered_at)
 
-    def became(self, job: Job, wake_at: float, turn: int | None = None) -> Row:
-        """Return the row of a job that has changed."""
+    def became(self, job: Job, wake_at: float) -> Row:
+        """Return the row of a job that has changed, and has no turn any more, nor is offered."""
         key = self.key if job.key else None
-        record = encode_job(job)
-        return replace(self, job=job, record=record, wake_at=wake_at, turn=turn, key=key, was=None)
+        return replace(self.moved(wake_at), job=job, record=encode_job(job), key=key, was=None)
 
 
 def row_from(job_id: str, fields: Sequence[bytes | None]) -> Row | None:
     """Return the row that `FIELDS` make, None if there is none, or nothing of it can be read."""
-    mark, record, wake_at, turn, key, has_pieces, rest = fields
+    mark, record, wake_at, turn, offered_at, key, has_pieces, rest = fields
     if mark is None or record is None or wake_at is None:
         return None
     row = partial(
@@ -69,6 +71,7 @@ def row_from(job_id: str, fields: Sequence[bytes | None]) -> Row | None:
         record=record,
         wake_at=_number(wake_at),
         turn=None if turn is None else int(_number(turn)),
+        offered_at=None if offered_at is None else _number(offered_at),
         key=None if key is None else key.decode(errors="replace"),
         has_pieces=has_pieces is not None,
         mark=mark.decode(errors="replace"),
@@ -191,6 +194,10 @@ class Names:
         """Return the key of a queue's ready jobs, by turn."""
         return self.of("ready", application, queue)
 
+    def offered(self, application: str, queue: str) -> str:
+        """Return the key of a queue's offered jobs, in the order in which they were offered."""
+        return self.of("offered", application, queue)
+
     def lane(self, job: Job) -> str:
         """Return the key of the turns that an owner's jobs have in a queue."""
         owner = () if job.owner is None else (job.owner,)
@@ -213,7 +220,10 @@ class Names:
             turn = float(row.turn)
             return {self.ready(job.application, job.queue): turn, self.lane(job): turn}
         if job.status is Status.ACCEPTED:
-            return {self.of("early", job.application): row.wake_at}
+            found = {self.of("early", job.application): row.wake_at}
+            if row.offered_at is not None:
+                found[self.offered(job.application, job.queue)] = row.offered_at
+            return found
         if job.is_finished:
             return {self.finished: row.wake_at}
         return {
