@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from deferit._core.policy import Mark, mark_from
 from deferit.exceptions import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
 FIELDS = 5
 
@@ -53,7 +53,9 @@ def mark_from_text(options: Mapping[str, Any]) -> Mark:
     return mark_from(options)
 
 
-def _split(text: str) -> tuple[str, ZoneInfo | Any]:
+def _split(text: str) -> tuple[str, tzinfo]:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  only who schedules needs it
+
     parts = text.split()
     expression, zone = " ".join(parts[:FIELDS]), parts[FIELDS:]
     if len(parts) < FIELDS or len(zone) > 1:

@@ -30,8 +30,9 @@ from deferit._core.document import status_document
 from deferit._core.estimate import Outlook, estimate
 from deferit._core.job import Status
 from deferit.pages.frame import POLICY
-from deferit.pages.status import MONITOR as AT_MONITOR
-from deferit.pages.status import Place, pretty, status_page
+from deferit.pages.places import MONITOR as AT_MONITOR
+from deferit.pages.places import Place
+from deferit.pages.status import pretty, status_page
 
 if TYPE_CHECKING:
     from deferit._core.job import Job

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
+from deferit import pages
 from deferit._core.document import status_document
 from deferit._core.effects import Now
 from deferit._core.http import GUARDED, Response, json_bytes
@@ -16,8 +17,6 @@ from deferit._core.job import Job, Status
 from deferit._core.problems import method_not_allowed, problem
 from deferit._core.queries import List
 from deferit._core.representations import JSON, PAGE_TYPE, Page, preferred
-from deferit.pages.chart import Run
-from deferit.pages.jobs import Chosen, Newest, Row, jobs_page
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -145,14 +144,14 @@ def _fields(part: Part) -> tuple[tuple[str, str], ...]:
 
 def _page(part: Part, newest: Sequence[Job], wish: Wish, visit: Visit, now: float) -> Response:
     rows = [
-        Row(
+        pages.Row(
             status_document(job, visit.site, now, None),
             job.route,
             job.owner if visit.is_operator else None,
         )
         for job in part.jobs
     ]
-    chosen = Chosen(
+    chosen = pages.Chosen(
         url=visit.site.mount_url,
         status=wish.status.value if wish.status else "",
         route=wish.route or "",
@@ -161,12 +160,12 @@ def _page(part: Part, newest: Sequence[Job], wish: Wish, visit: Visit, now: floa
         is_everybodys=visit.is_operator,
     )
     kept = [job for job in newest[:NEWEST] if not job.is_expired(now)]
-    body = jobs_page(rows, _counted(kept), chosen, now)
-    return Response(200, (*Page.headers, *_fields(part)), body)
+    body = pages.jobs_page(rows, _counted(kept), chosen, now)
+    return Response(200, (*Page().headers, *_fields(part)), body)
 
 
-def _counted(jobs: Sequence[Job]) -> Newest:
-    return Newest(
+def _counted(jobs: Sequence[Job]) -> pages.Newest:
+    return pages.Newest(
         statuses=Counter(job.status.value for job in jobs),
         routes=frozenset(job.route for job in jobs),
         runs=tuple(_run(job) for job in jobs if job.is_finished),
@@ -174,8 +173,8 @@ def _counted(jobs: Sequence[Job]) -> Newest:
     )
 
 
-def _run(job: Job) -> Run:
+def _run(job: Job) -> pages.Run:
     assert job.finished_at is not None
     if job.started_at is None:
-        return Run(job.finished_at, job.status.value, None)
-    return Run(job.finished_at, job.status.value, max(0.0, job.finished_at - job.started_at))
+        return pages.Run(job.finished_at, job.status.value, None)
+    return pages.Run(job.finished_at, job.status.value, max(0.0, job.finished_at - job.started_at))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -192,6 +191,8 @@ def mark_from(options: Mapping[str, Any]) -> Mark:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the sentence that says that there is no such option, and which one may be meant."""
+    import difflib  # noqa: PLC0415  load only what is used
+
     known = sorted(known)
     close = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""

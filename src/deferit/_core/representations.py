@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
 
+from deferit import pages
 from deferit._core.http import first, json_bytes
-from deferit.pages.frame import POLICY, VERSION
-from deferit.pages.status import MONITOR, Place, status_page
+from deferit.pages.places import MONITOR, Place
 
 if TYPE_CHECKING:
     from deferit._core.http import Pairs, Request
     from deferit._core.job import Job
 
 JSON_TYPE, PAGE_TYPE, EVENTS_TYPE = "application/json", "text/html", "text/event-stream"
+
+_JSON_FIELDS = (("Content-Type", JSON_TYPE),)
 
 
 def preferred(request: Request) -> str:
@@ -35,8 +37,10 @@ def preferred(request: Request) -> str:
 class Representation(ABC):
     """A way to show a status document; each has entity tags of its own (RFC 9110 §8.8.3.3)."""
 
-    headers: Pairs
-    """The fields that speak of the body."""
+    @property
+    @abstractmethod
+    def headers(self) -> Pairs:
+        """The fields that speak of the body."""
 
     @abstractmethod
     def tag(self, job: Job) -> str:
@@ -50,7 +54,9 @@ class Representation(ABC):
 class Json(Representation):
     """The document itself."""
 
-    headers = (("Content-Type", JSON_TYPE),)
+    @property
+    def headers(self) -> Pairs:
+        return _JSON_FIELDS
 
     def tag(self, job: Job) -> str:
         return _tag(job, "")
@@ -66,16 +72,18 @@ class Page(Representation):
     place: Place = MONITOR
     text: str = ""
 
-    headers = (
-        ("Content-Type", f"{PAGE_TYPE}; charset=utf-8"),
-        ("Content-Security-Policy", POLICY),
-    )
+    @property
+    def headers(self) -> Pairs:
+        return (
+            ("Content-Type", f"{PAGE_TYPE}; charset=utf-8"),
+            ("Content-Security-Policy", pages.POLICY),
+        )
 
     def tag(self, job: Job) -> str:
-        return _tag(job, f"-{VERSION}")
+        return _tag(job, f"-{pages.VERSION}")
 
     def body(self, document: dict[str, Any], now: float) -> bytes:
-        return status_page(
+        return pages.status_page(
             document, datetime.fromtimestamp(now, UTC).isoformat(), self.place, self.text
         )
 

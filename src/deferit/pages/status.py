@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from markupsafe import Markup
 
 from deferit.pages import words
 from deferit.pages.frame import again_after, framed, on_to, read
+from deferit.pages.places import MONITOR, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,20 +32,6 @@ GUARANTEES = {
     "asked to stop": "It was asked to stop, and may take a moment to do so.",
 }
 """What the contract's phrases for a cancel mean."""
-
-
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where a status page stands."""
-
-    moves_on: bool = False
-    """It stands for another answer, and leads on to the monitor at once."""
-    is_result: bool = False
-    """It stands where the result will be."""
-    is_streaming: bool = True
-    """Whether the server can keep a stream of events open beside other requests."""
-
-
-MONITOR = Place()
 
 
 def status_page(document: Document, now: str, place: Place = MONITOR, text: str = "") -> bytes:
