@@ -341,19 +341,52 @@ def test_without_a_store_a_long_response_is_whole_too(counting: Site) -> None:
     counting.assert_nothing_left()
 
 
-def test_without_a_free_slot_it_waits_its_turn_within_the_time(build: Build) -> None:
-    shop = build(concurrency=1)
+def in_line(shop: Site) -> int:
+    """Return how many requests wait for a slot, of which nothing is stored."""
+    return len(shop.middleware.engine._worker.slots._line)
+
+
+def busy(build: Build, **options: Any) -> tuple[Site, str]:
+    """Return a site all of whose slots are taken, and the monitor of the job that has them."""
+    shop = build(concurrency=1, store=CountingStore(), **options)
     shop.stage.gated("first")
     monitor = shop.defer("/always/first")
     shop.stage.wait_for("first")
+    return shop, monitor
+
+
+def test_without_a_free_slot_it_waits_for_one_and_nothing_is_written(build: Build) -> None:
+    shop, monitor = busy(build)
 
     exchange = shop.open("POST", "/auto/echo", b"second")
-    until(lambda: shop.middleware.engine._ledger.signals._watches, "the second one to wait")
+    until(lambda: in_line(shop), "the second one to wait")
     shop.stage.open("first")
     answer = exchange.answer()
-
-    assert (answer.status, answer.body, answer["AsyncResult"]) == (200, b"second", "200")
     shop.end_of(monitor)
+
+    assert (answer.status, answer.body) == (200, b"second")
+    assert "AsyncResult" not in answer
+    assert len(created(shop)) == 1
+    shop.assert_nothing_left()
+
+
+def test_those_that_wait_for_a_slot_begin_in_their_order(build: Build) -> None:
+    shop, _ = busy(build)
+
+    def noted(body: bytes) -> Said:
+        shop.stage.note(body.decode())
+        return Said(body=body)
+
+    shop.stage.acts["noted"] = noted
+    exchanges = []
+    for number in range(3):
+        exchanges.append(shop.open("POST", "/auto/noted", str(number).encode()))
+        until(lambda: in_line(shop) == len(exchanges), "one more to wait")
+    shop.stage.open("first")
+    answers = [exchange.answer() for exchange in exchanges]
+
+    assert [answer.body for answer in answers] == [b"0", b"1", b"2"]
+    assert shop.stage.notes == ["0", "1", "2"]
     shop.assert_nothing_left()
 
 
@@ -368,6 +401,57 @@ def test_without_a_free_slot_in_time_it_is_a_202_that_waits(build: Build) -> Non
     assert (answer.status, answer.document["status"]) == (202, "accepted")
     assert answer.document["queuePosition"] == 0
     assert shop.result_of(answer["Location"]).body == b"second"
+    shop.assert_nothing_left()
+
+
+def test_without_a_free_slot_in_time_a_full_queue_refuses_it(build: Build) -> None:
+    shop, _ = busy(build, max_queue=1)
+    shop.defer("/always/echo")
+
+    answer = shop.post("/brief/echo")
+
+    assert (answer.status, answer.document["code"]) == (503, "queue-full")
+    assert "Location" not in answer
+    shop.stage.open("first")
+    shop.assert_nothing_left()
+    assert shop.stage.calls["echo"] == 1
+
+
+def test_without_a_free_slot_nor_a_store_it_is_refused(build: Build) -> None:
+    shop, _ = busy(build)
+    assert isinstance(shop.store, CountingStore)
+
+    shop.store.failure = StoreUnavailable("memory://", "it was switched off")
+    answer = shop.post("/brief/echo")
+    shop.store.failure = None
+
+    assert (answer.status, answer.document["code"]) == (503, "store-unavailable")
+    shop.stage.open("first")
+    shop.assert_nothing_left()
+    assert shop.stage.calls["echo"] == 0
+
+
+@pytest.mark.parametrize("way", ["leave", "cancel"])
+def test_a_client_that_leaves_while_it_waits_for_a_slot_leaves_a_job_that_waits(
+    build: Build, way: str
+) -> None:
+    shop, monitor = busy(build)
+    if shop.is_wsgi:
+        pytest.skip("over WSGI nobody tells an application that its client has left")
+
+    exchange = shop.open("POST", "/auto/echo", b"second")
+    assert isinstance(exchange, ASGIExchange)
+    until(lambda: in_line(shop), "the second one to wait")
+    getattr(exchange, way)()
+    job_id = until(lambda: created(shop)[1:], "the job to be stored")[0]
+    pending = shop.get(f"http://testserver/jobs/{job_id}")
+    shop.stage.open("first")
+
+    assert exchange.over()
+    assert pending.document["status"] == "accepted"
+    assert shop.result_of(f"http://testserver/jobs/{job_id}").body == b"second"
+    shop.end_of(monitor)
+    assert shop.stage.calls["echo"] == 1
     shop.assert_nothing_left()
 
 
@@ -414,6 +498,21 @@ def test_a_trial_when_the_process_ends_is_stored_and_given_its_grace(
         assert (result.status, result.body) == (201, b"at last")
     assert shop.stage.calls["slow"] == 1
     assert not engine._worker.trials | engine._worker.runs.keys()
+
+
+def test_what_waits_for_a_slot_when_the_process_drains_is_a_202_at_once(build: Build) -> None:
+    shop, _ = busy(build)
+    exchange = shop.open("POST", "/auto/echo", b"second")
+    until(lambda: in_line(shop), "the second one to wait")
+
+    shop.middleware.engine.drain()
+    answer = exchange.answer()
+    shop.stage.open("first")
+    shop.middleware.close()  # the next request is for the next process
+
+    assert (answer.status, answer.document["status"]) == (202, "accepted")
+    assert shop.result_of(answer["Location"]).body == b"second"
+    assert shop.stage.calls["echo"] == 1
 
 
 def test_a_trial_that_outlasts_the_grace_is_given_back(build: Build) -> None:

@@ -46,6 +46,12 @@ class Claims:
 
     def claim(self) -> None:
         """Take jobs that wait for the slots that are free."""
+        try:
+            self._claim()
+        finally:
+            self._worker.call_up()  # what was left for those that wait in the store, and they did not take
+
+    def _claim(self) -> None:
         worker, now = self._worker, time.monotonic()
         if worker.is_draining or not (worker.has_backlog or now >= self._claim_at):
             return
@@ -69,7 +75,7 @@ class Claims:
         worker = self._worker
         self._is_along = False
         claimed = cast("tuple[Claimed, ...]", outcome) if isinstance(outcome, tuple) else ()
-        worker.slots.give(slots - len(claimed))
+        worker.give(slots - len(claimed))
         worker.has_backlog = claimed is not outcome or len(claimed) == slots
         for each in claimed:
             if each.job.id in worker.new_ones:
@@ -88,16 +94,16 @@ class Claims:
         try:
             found = cast("tuple[Claimed, ...]", self._ledger.execute(claim))
         except BaseException:
-            worker.slots.give()
+            worker.give()
             raise
         if not found:
-            worker.slots.give()
+            worker.give()
             return None
         job = found[0].job
         try:
             tell(job.attempt)
         except BaseException:
-            worker.slots.give()
+            worker.give()
             self._ledger.submit(Release(job.id, job.attempt, now))
             raise
         return self._begin(found[0])
@@ -126,9 +132,9 @@ class Claims:
         try:
             claimed = cast("tuple[Claimed, ...]", self._ledger.execute(claim))
         except Exception:
-            worker.slots.give(slots)
+            worker.give(slots)
             worker.has_backlog = True
             raise
-        worker.slots.give(slots - len(claimed))
+        worker.give(slots - len(claimed))
         worker.has_backlog |= len(claimed) == slots
         return claimed

@@ -93,7 +93,7 @@ class Run(RunningJob, Work):
         self.over = Over()
         self.has_begun = False
         self.is_cut_off = False
-        self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
+        self._deadline: float | None = None
         self._worker = worker
         self._canceled = False
         self._report: tuple[int | None, str | None] | None = None
@@ -132,6 +132,14 @@ class Run(RunningJob, Work):
         """The trial that it is, as is known of it."""
         assert self.trial is not None
         return self.trial
+
+    def begin(self) -> None:
+        """Take note that it begins now: it may have waited until others were over."""
+        self.has_begun = True
+        if self.job.timeout is not None:
+            self._deadline = time.monotonic() + self.job.timeout
+        if self.trial:
+            self.trial.begun_at = self._worker.ledger.now()
 
     def keep(self) -> None:
         """Have its job stored, if it is only tried and its end is not known."""

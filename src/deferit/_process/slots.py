@@ -7,6 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from deferit._core.turns import Place, Turns
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,6 +32,8 @@ class Slots(Generic[Run]):
 
     Where handlers take no time, a slot would be free again before the next job is taken from the store. So a few are
     taken ahead, no more than will begin within `SOON` as far as can be told; they begin as others leave.
+
+    Runs that are not stored stand in a line of their own, and `Turns` says when one of them begins.
     """
 
     def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,15 +44,17 @@ class Slots(Generic[Run]):
         self._ahead = 0
         self._begun: dict[Run, float] = {}
         self._waiting: deque[Run] = deque()
+        self._line: dict[Run, None] = {}
+        self._turns = Turns()
         self._seen = 0
         self._mean = 0.0
 
-    def take(self, *, ahead: bool = True) -> bool:
-        """Take one; False if none is free, nor, with ``ahead``, will be in a moment."""
+    def take(self) -> bool:
+        """Take one; False if none is free, nor will be in a moment."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1
-            elif ahead and self._ahead < self._most_ahead():
+            elif self._ahead < self._most_ahead():
                 self._ahead += 1
             else:
                 return False
@@ -73,27 +79,70 @@ class Slots(Generic[Run]):
         with self._lock:
             self._give(count)
 
-    def enter(self, run: Run, *, may_wait: bool = True) -> bool:
+    def enter(self, run: Run) -> bool:
         """Whether a run, for which one was taken, may begin; if not it waits until another leaves."""
         with self._lock:
-            if may_wait and self._ahead and len(self._begun) >= self._count:
+            if self._ahead and len(self._begun) >= self._count:
                 self._waiting.append(run)
                 return False
             self._begun[run] = self._clock()
             return True
 
-    def leave(self, run: Run) -> Run | None:
+    def leave(self, run: Run, *, has_backlog: bool = False) -> Run | None:
         """Give back the one of a run that is over; return the run that begins in its place, if one waits."""
         with self._lock:
-            self._give(1)
             begun_at = self._begun.pop(run, None)
             if begun_at is not None:
                 self._learn(self._clock() - begun_at)
+                if self._is_for_the_line(has_backlog=has_backlog):
+                    return self._first_in_line()
+            self._give(1)
             if not self._waiting or len(self._begun) >= self._count:
                 return None
             following = self._waiting.popleft()
             self._begun[following] = self._clock()
             return following
+
+    # --- the line of those that are not stored -----------------------------------------------------------------------
+
+    def line_up(self, run: Run) -> Place:
+        """Find a place for a run, for which none was taken."""
+        with self._lock:
+            place = self._turns.place(self._count, self._free, len(self._line))
+            if place is Place.SLOT:
+                self._free -= 1
+                self._begun[run] = self._clock()
+            elif place is Place.LINE:
+                self._line[run] = None
+            return place
+
+    def call_up(self) -> list[Run]:
+        """Return those in line who begin now: as many as there are slots that nobody else has taken."""
+        if not self._line:
+            return []
+        with self._lock:
+            count = max(0, min(self._free, len(self._line)))
+            self._free -= count
+            return [self._first_in_line() for _ in range(count)]
+
+    def step_out(self, run: Run) -> bool:
+        """Have a run stand in line no longer; False if it does not: it begins, or has begun."""
+        with self._lock:
+            return self._line.pop(run, run) is None
+
+    def _is_for_the_line(self, *, has_backlog: bool) -> bool:
+        """Whether the slot of a run that has just left is for the first in line."""
+        if not self._line or len(self._begun) >= self._count:
+            return False
+        return self._turns.are_trials(waits_in_store=has_backlog or bool(self._waiting))
+
+    def _first_in_line(self) -> Run:
+        run = next(iter(self._line))
+        del self._line[run]
+        self._begun[run] = self._clock()
+        return run
+
+    # --- those that are taken ahead ----------------------------------------------------------------------------------
 
     def withdraw(self) -> list[Run]:
         """Return the runs that wait though their time has come, and let them not begin; they have to leave."""

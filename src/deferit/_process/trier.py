@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
-from deferit._core.commands import Append, Create
+from deferit._core.commands import Append
+from deferit._core.effects import ShuttingDown
+from deferit._core.turns import Place
 from deferit._log import log_exception, log_new
 from deferit._process.runs import Run
 from deferit._process.trials import Trial
@@ -19,7 +19,7 @@ from deferit._records import decode_captured
 from deferit._signals import AsyncSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from deferit._core.effects import Try
     from deferit._core.http import Response
@@ -42,22 +42,24 @@ class Trier:
     def tries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
         """Begin a job without storing it; return the handler's response if it comes in time, else the stored job.
 
+        Where no slot is free it waits for one, as `Turns` says.
+
         Raises:
             ShuttingDown: this process takes no more jobs.
-            StoreUnavailable: there was no room to begin it, and it could not be made durable to wait.
+            StoreError: it has not begun in time, and could not be stored to wait.
             BaseException: what the handler raised in place of a response.
         """
-        create = self._create(effect, carried)
-        run = self._begin(create)
-        if run is None:
-            return self._worker.commit(create)
         signal = threading.Event()
-        with self._ledger.signals.watching(run.id, signal.set):
-            self._worker.start(run)
-            deadline = time.monotonic() + effect.seconds
-            while not run.tried.is_settled:
-                signal.wait(self._time_left(run, deadline))
-                signal.clear()
+        run = self._run(effect, carried, signal.set)
+        place = self._place(run)
+        if place is Place.STORE:
+            return self._worker.create(run.tried.waiting(), carried)
+        if place is Place.SLOT:
+            self._worker.submit(run)
+        deadline = time.monotonic() + effect.seconds
+        while not run.tried.is_settled:
+            signal.wait(self._time_left(run, deadline))
+            signal.clear()
         return self._answer(run)
 
     async def atries(
@@ -71,20 +73,22 @@ class Trier:
         All but the first moment is spent in ``meanwhile``.
         """
         await self._worker.aprepare()
-        create = self._create(effect, carried)
-        run = self._begin(create)
-        if run is None:
-            return await self._worker.acommit(create)
         signal = AsyncSignal()
-        with self._ledger.signals.watching(run.id, signal.set):
-            with self._kept_at_least(run):
-                await self._worker.astart(run)
-                deadline = time.monotonic() + effect.seconds
-                await signal.wait(min(MOMENT, effect.seconds))
+        run = self._run(effect, carried, signal.set)
+        place = self._place(run)
+        if place is Place.STORE:
+            return await self._worker.acreate(run.tried.waiting(), carried)
+        try:
+            if place is Place.SLOT:
+                await self._worker.asubmit(run)
+            deadline = time.monotonic() + effect.seconds
+            await signal.wait(min(MOMENT, effect.seconds))
             if not run.tried.is_settled:
                 async with meanwhile():
-                    with self._kept_at_least(run):
-                        await self._until_settled(run, signal, deadline)
+                    await self._until_settled(run, signal, deadline)
+        except BaseException:  # the client has gone, or the task that waits is canceled
+            run.keep()
+            raise
         return self._answer(run)
 
     async def _until_settled(self, run: Run, signal: AsyncSignal, deadline: float) -> None:
@@ -92,30 +96,28 @@ class Trier:
             signal.clear()
             await signal.wait(self._time_left(run, deadline))
 
-    def _create(self, effect: Try, carried: Mapping[str, Any]) -> Create:
-        create = Create(effect.job, effect.request, limits=effect.limits)
-        return self._worker.at_once(create, carried, is_urgent=True)
-
-    def _begin(self, create: Create) -> Run | None:
-        """Return the run of a job that is not stored; None if this process has no room for it now."""
-        if create.lease_until is None:
-            return None
+    def _run(self, effect: Try, carried: Mapping[str, Any], wake: Callable[[], object]) -> Run:
+        """Return the run of a job that is not stored."""
         worker = self._worker
-        captured = decode_captured(create.request)
-        carried = worker.carried.pop(create.job.id, {})
-        run = Run(worker, create.job, captured, carried, worker.backend)
-        run.trial = Trial(create, self._keep)
-        worker.trials.add(run)
+        if worker.is_closing:
+            raise ShuttingDown
+        run = Run(worker, effect.job, decode_captured(effect.request), carried, worker.backend)
+        run.attempt += 1
+        run.trial = Trial(effect, self._keep, wake)
         return run
 
-    @contextmanager
-    def _kept_at_least(self, run: Run) -> Iterator[None]:
-        """Have a job stored if the task that waits for its end is canceled."""
-        try:
-            yield
-        except BaseException:
+    def _place(self, run: Run) -> Place:
+        """Have a run take a slot, or stand in line for one; or neither, if it cannot begin here and now."""
+        worker = self._worker
+        if worker.makes_way() or run.job.due_at > self._ledger.now():
+            return Place.STORE
+        worker.trials.add(run)
+        place = worker.slots.line_up(run)
+        if place is Place.STORE:
+            worker.trials.discard(run)
+        elif worker.is_draining:  # since a moment ago
             run.keep()
-            raise
+        return place
 
     def _time_left(self, run: Run, deadline: float) -> float | None:
         """Return how long to wait for a trial; when its time is over, have it stored and wait for that, or the end.
@@ -136,11 +138,23 @@ class Trier:
             log_exception(run, run.route, run.tried.aside)
         return answer
 
+    # --- trials that are stored ---------------------------------------------------------------------------------------
+
     def _keep(self, run: Run) -> None:
-        """Have the job of a trial stored."""
-        until = self._ledger.now() + self._worker.lease
-        create = replace(run.tried.create, lease_until=until, limits=None)
+        """Have the job of a trial stored: as one that runs, or if it still stands in line as one that waits."""
+        if self._worker.slots.step_out(run):
+            self._worker.queue(run.tried.waiting(), run.carried, partial(self._queued, run))
+            run.over.set()
+            self._worker.trials.discard(run)
+            return
+        create = run.tried.running(self._ledger.now() + self._worker.lease)
+        run.job = create.job
         self._ledger.submit(create, partial(self._kept, run))
+
+    def _queued(self, run: Run, outcome: object) -> None:
+        """Take note that a trial was stored, or that there is no room for it."""
+        run.tried.was_queued(outcome)
+        run.tried.wake()
 
     def _kept(self, run: Run, result: object) -> None:
         """Take note that a trial was stored, and have the store get what was held of its response."""
@@ -149,12 +163,12 @@ class Trier:
         else:
             log_new(run.job)
             self._worker.runs[run.id, run.attempt] = run
-            end = run.tried.was_kept(partial(self._append, run))
+            end = run.tried.was_kept(run.job, partial(self._append, run))
             if end:
                 self._worker.finish(run, end)
             if run.over.is_set():
                 self._worker.runs.pop((run.id, run.attempt), None)
-        self._ledger.signals.notify(run.id)
+        run.tried.wake()
 
     def _append(self, run: Run, index: int, piece: bytes) -> None:
         self._ledger.submit(Append(run.id, run.attempt, index, piece))

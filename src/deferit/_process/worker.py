@@ -151,36 +151,33 @@ class Worker:
             await self.astart(run)
         return cast("Job", returned(result))
 
-    def at_once(
-        self, create: Create, carried: Mapping[str, Any], *, is_urgent: bool = False
-    ) -> Create:
+    def at_once(self, create: Create, carried: Mapping[str, Any]) -> Create:
         """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it.
 
-        An urgent one, whose client may have the answer at once, passes those that wait. Of a queue with slots only the
-        store knows how many there are.
+        Of a queue with slots only the store knows how many there are.
         """
         if self.is_closing:
             raise ShuttingDown
         if carried:
             self.carried[create.job.id] = carried
         now = self.ledger.now()
-        has_turn = (is_urgent or not self.has_backlog) and create.job.slots is None
         if (
-            not has_turn
+            self.has_backlog
+            or create.job.slots is not None
             or create.job.due_at > now
-            or self._makes_way()
-            or not self.slots.take(ahead=not is_urgent)
+            or self.makes_way()
+            or not self.slots.take()
         ):
             return create
         return replace(create, job=create.job.claimed(now), lease_until=now + self.lease)
 
-    def _makes_way(self) -> bool:
+    def makes_way(self) -> bool:
         """Whether no more jobs begin here; the keeper hears of a server that stops a moment after it was told."""
         return self.is_draining or is_stopping()
 
     def _along_with(self, create: Create) -> Callable[[], object] | None:
         """Return what has waiting jobs taken in the transaction that creates this one, if it has to wait with them."""
-        if create.lease_until is not None or not create.is_ready or self._makes_way():
+        if create.lease_until is not None or not create.is_ready or self.makes_way():
             return None
         self.new_ones[create.job.id] = False
         return self.claim_along
@@ -206,7 +203,7 @@ class Worker:
     def _drop(self, create: Create) -> None:
         """Forget a job that was not made."""
         self.carried.pop(create.job.id, None)
-        self.slots.give(int(create.lease_until is not None))
+        self.give(int(create.lease_until is not None))
 
     def _go_on_without(self, create: Create, result: object) -> None:
         """Begin a job whose submitter has gone while it was committed."""
@@ -216,18 +213,22 @@ class Worker:
 
     def start(self, run: Run) -> None:
         """Hand a run to the executor, as soon as another has left if it was taken ahead."""
-        if self.slots.enter(run, may_wait=run.trial is None):
-            self._submit(run)
+        if self.slots.enter(run):
+            self.submit(run)
 
     async def astart(self, run: Run) -> None:
         """Same as `start`, but from a task."""
-        if self.slots.enter(run, may_wait=run.trial is None):
-            run.has_begun = True
-            await self.executor.asubmit(run)
+        if self.slots.enter(run):
+            await self.asubmit(run)
 
-    def _submit(self, run: Run) -> None:
+    async def asubmit(self, run: Run) -> None:
+        """Same as `submit`, but from a task."""
+        run.begin()
+        await self.executor.asubmit(run)
+
+    def submit(self, run: Run) -> None:
         """Have the executor do it; if it does not take it, the job goes back."""
-        run.has_begun = True
+        run.begin()
         try:
             self.executor.submit(run)
         except Exception:
@@ -241,7 +242,7 @@ class Worker:
         try:
             captured = decode_captured(claimed.request)
         except ValueError as exc:
-            self.slots.give()
+            self.give()
             log_unreadable(job, exc)
             error = Failure("route-gone", f"The captured request cannot be read: {exc}.")
             self.ledger.submit(Finish(job.id, job.attempt, self.ledger.now(), None, error))
@@ -291,12 +292,40 @@ class Worker:
             run.trial.has_left()
         self.runs.pop((run.id, run.attempt), None)
         self.trials.discard(run)
-        following = self.slots.leave(run)
+        following = self.slots.leave(run, has_backlog=self.has_backlog)
         if following:
-            self._submit(following)
+            self.submit(following)
+        if run.trial:
+            run.trial.wake()
         self.ledger.signals.notify(run.id)
         if self.has_backlog:
             self._wake_keeper()
+
+    def give(self, count: int = 1) -> None:
+        """Give back slots for which no job was found; those in line may have them."""
+        self.slots.give(count)
+        self.call_up()
+
+    def call_up(self) -> None:
+        """Begin what stands in line, where slots are free that were left to jobs in the store."""
+        if not self.is_draining:
+            for run in self.slots.call_up():
+                self.submit(run)
+
+    def queue(
+        self, create: Create, carried: Mapping[str, Any], told: Callable[[object], object]
+    ) -> None:
+        """Have a job stored that waits, without waiting for that; ``told`` is told of the outcome, in any thread."""
+        if carried:
+            self.carried[create.job.id] = carried
+        then = self._along_with(create)
+        self.ledger.submit(create, partial(self._queued, create, told))
+        if then:
+            then()
+
+    def _queued(self, create: Create, told: Callable[[object], object], result: object) -> None:
+        self._created(create, result)
+        told(result)
 
     def report(self, run: Run, percent: int | None, message: str | None) -> None:
         """Write what a handler reports; one whose job is not its own any more is told to stop."""
