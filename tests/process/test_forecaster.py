@@ -41,8 +41,9 @@ class ReadStore(WatchedStore):
 class Kit:
     """A forecaster with its parts, and a clock that stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quick: bool = True) -> None:
         self.store = ReadStore()
+        self.store.reads_are_quick = is_quick
         self.ledger = Ledger(self.store)
         self.ledger.open()
         self.durations = Durations()
@@ -69,8 +70,8 @@ class Kit:
 
 
 @pytest.fixture
-def kit() -> Iterator[Kit]:
-    kit = Kit()
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    kit = Kit(is_quick=getattr(request, "param", True))
     yield kit
     kit.ledger.close()
 
@@ -156,11 +157,8 @@ def test_the_queue_of_all_has_a_history_of_its_own(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("is_quick", [True, False])
-def test_those_who_await_are_told_the_same(
-    kit: Kit, backend: str, is_quick: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ReadStore, "reads_are_quick", is_quick)
+@pytest.mark.parametrize("kit", [True, False], ids=["quick", "slow"], indirect=True)
+def test_those_who_await_are_told_the_same(kit: Kit, backend: str) -> None:
     kit.seen(*[10.0] * 30)
     job = kit.stored()
 

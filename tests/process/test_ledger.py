@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,7 +16,7 @@ from deferit._process.ledger import Ledger
 from deferit.exceptions import JobNotFound, LeaseLost, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 RESULT = Result(200, (), 0, 0, '"tag"')
 DOWN = StoreUnavailable("memory://", "disk full")
@@ -28,10 +29,36 @@ def store() -> WatchedStore:
 
 @pytest.fixture
 def ledger(store: WatchedStore) -> Iterator[Ledger]:
+    with opened(store) as ledger:
+        yield ledger
+
+
+@contextmanager
+def opened(store: WatchedStore) -> Iterator[Ledger]:
     ledger = Ledger(store)
     ledger.open()
-    yield ledger
-    ledger.close()
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+class AskedStore(WatchedStore):
+    """A store whose reads take their time; it notes which jobs it is asked for at once, and waits before it answers."""
+
+    reads_are_quick = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[set[str]] = []
+        self.entered_read = threading.Event()
+        self.gate = threading.Event()
+
+    def get_all(self, job_ids: Sequence[str]) -> list[Job | Exception]:
+        self.asked.append(set(job_ids))
+        self.entered_read.set()
+        assert self.gate.wait(PATIENCE)
+        return super().get_all(job_ids)
 
 
 def running(ledger: Ledger, number: int = 0) -> Job:
@@ -61,22 +88,61 @@ def test_what_a_command_meets_is_raised(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("is_quick", [True, False])
-def test_a_task_does_the_same(ledger: Ledger, backend: str, is_quick: bool) -> None:
+def test_a_task_does_the_same(store: WatchedStore, backend: str, is_quick: bool) -> None:
+    store.reads_are_quick = is_quick
     job = draft()
 
     async def main() -> None:
-        assert await ledger.aexecute(Create(job, b"")) == job
-        assert await ledger.aget(job.id) == await ledger.aread(Get(job.id)) == job
-        with pytest.raises(LeaseLost):
-            await ledger.aexecute(Report(job.id, 7, ledger.now(), 1, None))
-        with pytest.raises(JobNotFound):
-            await ledger.aread(Load(job.id, 0, 0))
+        with opened(store) as ledger:
+            assert await ledger.aexecute(Create(job, b"")) == job
+            assert await ledger.aget(job.id) == await ledger.aread(Get(job.id)) == job
+            with pytest.raises(LeaseLost):
+                await ledger.aexecute(Report(job.id, 7, ledger.now(), 1, None))
+            with pytest.raises(JobNotFound):
+                await ledger.aread(Load(job.id, 0, 0))
+            with pytest.raises(JobNotFound):
+                await ledger.aread(Get("job_nobody"))
 
-    type(ledger.store).reads_are_quick = is_quick
-    try:
-        anyio.run(main, backend=backend)
-    finally:
-        type(ledger.store).reads_are_quick = True
+    anyio.run(main, backend=backend)
+
+
+def test_what_tasks_ask_for_jobs_while_a_store_answers_is_one_question(backend: str) -> None:
+    store = AskedStore()
+    jobs = [draft(number) for number in range(3)]
+    found: list[object] = []
+
+    async def ask(ledger: Ledger, job_id: str) -> None:
+        found.append(await ledger.aread(Get(job_id)))
+
+    async def main(ledger: Ledger) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, ledger, jobs[0].id)
+            await anyio.to_thread.run_sync(store.entered_read.wait, PATIENCE)
+            tasks.start_soon(ask, ledger, jobs[1].id)
+            tasks.start_soon(ask, ledger, jobs[2].id)
+            await anyio.wait_all_tasks_blocked()
+            store.gate.set()
+
+    with opened(store) as ledger:
+        for job in jobs:
+            ledger.execute(Create(job, b""))
+        anyio.run(main, ledger, backend=backend)
+
+    assert store.asked == [{jobs[0].id}, {jobs[1].id, jobs[2].id}]
+    assert sorted(job.id for job in found if isinstance(job, Job)) == [job.id for job in jobs]
+
+
+def test_a_store_that_is_gone_answers_no_task(store: WatchedStore, backend: str) -> None:
+    store.reads_are_quick = False
+
+    async def main() -> None:
+        with opened(store) as ledger:
+            store.failure = DOWN
+            with pytest.raises(StoreUnavailable):
+                await ledger.aread(Get("job_nobody"))
+            store.failure = None
+
+    anyio.run(main, backend=backend)
 
 
 def test_a_change_wakes_those_who_wait_for_the_job(ledger: Ledger) -> None:

@@ -1,4 +1,7 @@
-"""Commits in groups: one thread that executes, in one transaction, all that came while the last one was under way."""
+"""Commits in groups: one thread that executes, in one transaction, all that came while the last one was under way.
+
+A store across a network is read in groups by another such thread, in one round trip.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deferit._core.commands import Claim
 from deferit._loops import Loop, current_loop, new_event
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deferit._core.commands import Command
+    from deferit._core.queries import Query
+
+    Item: TypeAlias = tuple[Command | Query, "Reply"]
 
 logger = logging.getLogger("deferit")
 
@@ -109,21 +115,26 @@ def returned(outcome: object) -> object:
 
 
 class Committer:
-    """Executes commands in groups; any thread may `submit`, `close` ends the thread when all is done."""
+    """Executes commands, or queries, in groups; any thread may `submit`, `close` ends the thread when all is done."""
 
-    def __init__(self, execute: Callable[[Sequence[Command]], Sequence[object]], url: str) -> None:
+    def __init__(
+        self,
+        execute: Callable[[Sequence[Any]], Sequence[object]],
+        url: str,
+        name: str = "deferit-committer",
+    ) -> None:
         self._execute = execute
         self._url = url
-        self._waiting: SimpleQueue[tuple[Command, Reply] | None] = SimpleQueue()  # None only wakes
+        self._waiting: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes
         self._is_closed = False
         self._is_over = False
-        self._thread = threading.Thread(target=self._work, name="deferit-committer", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, command: Command, reply: Reply) -> None:
+    def submit(self, command: Command | Query, reply: Reply) -> None:
         """Have a command executed in the next group; after the end, it meets `StoreUnavailable`."""
         self._waiting.put((command, reply))
         if self._is_over:
@@ -154,7 +165,7 @@ class Committer:
             if item:
                 _resolve([item[1]], [StoreUnavailable(self._url, "this process has closed it")])
 
-    def _next_group(self) -> list[tuple[Command, Reply]]:
+    def _next_group(self) -> list[Item]:
         """Wait for the first command, and take those that are there by then."""
         get, is_empty = self._waiting.get, self._waiting.empty
         items = [get()]
@@ -162,7 +173,7 @@ class Committer:
             items.append(get())
         return sorted(filter(None, items), key=_takes_jobs)
 
-    def _commit(self, group: list[tuple[Command, Reply]]) -> None:
+    def _commit(self, group: list[Item]) -> None:
         try:
             outcomes = self._execute([command for command, _ in group])
             if len(outcomes) != len(group):
@@ -174,7 +185,7 @@ class Committer:
         _resolve([reply for _, reply in group], outcomes)
 
 
-def _takes_jobs(item: tuple[Command, Reply]) -> bool:
+def _takes_jobs(item: Item) -> bool:
     """Whether a command takes jobs that wait: it comes last in its group, so that it finds those that came with it."""
     return isinstance(item[0], Claim)
 

@@ -26,7 +26,7 @@ from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
@@ -55,6 +55,9 @@ class Ledger:
         self.store = store
         self.wake_deliverer: Callable[[], object] = lambda: None
         self._committer = Committer(store.execute, store.url)
+        self._reader: Committer | None = None
+        if not store.reads_are_quick:
+            self._reader = Committer(self._get_all, store.url, "deferit-reader")
         self._unfinished: deque[Finish | Release] = deque()
         self._known: tuple[int, dict[str, Job]] = (-1, {})
         self._has_met_sealed = False
@@ -74,11 +77,15 @@ class Ledger:
         except Exception as exc:
             raise self._unexpected(exc) from exc
         self._committer.start()
+        if self._reader:
+            self._reader.start()
 
     def close(self) -> None:
         """Commit what is waiting, then let go of the store."""
         self.finish_again()
         self._committer.close()
+        if self._reader:
+            self._reader.close()
         self.store.close()
 
     @staticmethod
@@ -139,10 +146,17 @@ class Ledger:
             raise self._unexpected(exc) from exc
 
     async def aread(self, query: Query) -> object:
-        """Same as `read`, but awaits a store that takes its time."""
-        if self.store.reads_are_quick:
+        """Same as `read`, but awaits a store that takes its time; what tasks ask for jobs meanwhile is one question."""
+        if self._reader is None:
             return self.read(query)
+        if isinstance(query, Get):
+            reply = AwaitableReply()
+            self._reader.submit(query, reply)
+            return self._legible(returned(self._complained(await reply.outcome())))
         return await anyio.to_thread.run_sync(self.read, query)
+
+    def _get_all(self, queries: Sequence[Get]) -> Sequence[object]:
+        return self.store.get_all([query.job_id for query in queries])
 
     def get(self, job_id: str) -> Job:
         """Return a job by its id.
@@ -150,15 +164,19 @@ class Ledger:
         Raises:
             JobNotFound: there is none.
         """
-        if not self.store.is_shared:
-            return cast("Job", self.read(Get(job_id)))
-        version = self._version()  # before the read: what is read may be later, never earlier
-        if version != self._known[0] or len(self._known[1]) >= KNOWN:
-            self._known = (version, {})
-        known = self._known[1]
+        known = self._known_now()
         if job_id not in known:
             known[job_id] = cast("Job", self.read(Get(job_id)))
         return known[job_id]
+
+    def _known_now(self) -> dict[str, Job]:
+        """Return the jobs that are known, and will be: as long as nothing is heard of a change."""
+        if not self.store.is_shared:
+            return {}
+        version = self._version()  # before the read: what is read may be later, never earlier
+        if version != self._known[0] or len(self._known[1]) >= KNOWN:
+            self._known = (version, {})
+        return self._known[1]
 
     def forget(self) -> None:
         """Remember no job: the store may show a change before it is heard that there was one."""
@@ -178,9 +196,12 @@ class Ledger:
 
     async def aget(self, job_id: str) -> Job:
         """Same as `get`, but awaits a store that takes its time."""
-        if self.store.reads_are_quick:
+        if self._reader is None:
             return self.get(job_id)
-        return await anyio.to_thread.run_sync(self.get, job_id)
+        known = self._known_now()
+        if job_id not in known:
+            known[job_id] = cast("Job", await self.aread(Get(job_id)))
+        return known[job_id]
 
     def tell(self, job_ids: Iterable[str]) -> None:
         """Tell those who wait for one of these jobs what became of it: one query a job, however many wait."""

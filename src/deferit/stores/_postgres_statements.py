@@ -188,6 +188,7 @@ WAS_KEPT = "SELECT 1 FROM changes WHERE writer = %b AND batch = %b"
 # --- queries ---
 
 GET = "SELECT record FROM jobs WHERE id = %b"
+GET_ALL = "SELECT id, record FROM jobs WHERE id = ANY (%b::text[])"
 REMAINS = "SELECT application, owner, key, queue, status, attempt, wake_at FROM jobs WHERE id = %b"
 LOAD = """
     SELECT data FROM pieces WHERE job_id = %b AND attempt = %b AND position = %b

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from deferit._core.queries import Get
+from deferit.exceptions import JobNotFound, RecordDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deferit._core.commands import Command
+    from deferit._core.job import Job
     from deferit._core.queries import Query
 
 
@@ -83,6 +87,22 @@ class Store(ABC):
             JobNotFound: there is no such job, or no such piece of a body.
             StoreUnavailable: it cannot be read now.
         """
+
+    def get_all(self, job_ids: Sequence[str]) -> list[Job | Exception]:
+        """Answer a `Get` for each of these ids, in their order: by the job, or by the exception that it met.
+
+        A store that is across a network takes one round trip for all of them.
+
+        Raises:
+            StoreUnavailable: none can be read now.
+        """
+        return [self._got(job_id) for job_id in job_ids]
+
+    def _got(self, job_id: str) -> Job | Exception:
+        try:
+            return cast("Job", self.read(Get(job_id)))
+        except (JobNotFound, RecordDamaged) as exc:
+            return exc
 
     def version(self) -> int:
         """Return a number that differs after another process may have committed; microseconds, no transaction.

@@ -81,6 +81,13 @@ class EncryptedStore(Store):
             return self._piece(query, answer)
         return self._opened(answer)
 
+    def get_all(self, job_ids: Sequence[str]) -> list[Job | Exception]:
+        """Open the jobs that the other store finds."""
+        return [
+            self._opened_job(found) if isinstance(found, Job) else found
+            for found in self._store.get_all(job_ids)
+        ]
+
     def _sealed(self, command: Command) -> Command:
         match command:
             case Create(job, request):

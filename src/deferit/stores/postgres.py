@@ -206,6 +206,10 @@ class PostgresStore(Store):
                 return self._cursors.changed(connection, query.since)
         assert_never(query)
 
+    def get_all(self, job_ids: Sequence[str]) -> list[Job | Exception]:
+        """Find jobs by their ids, in one statement."""
+        return self._readers.use(lambda connection: _get_all(connection, job_ids))
+
     def version(self) -> int:
         """Return how often this process has committed something, or was told that another one has."""
         if self._listener is None:
@@ -284,6 +288,21 @@ def _get(connection: Connection, job_id: str) -> Job:
     for (record,) in _select(connection, sql.GET, job_id):
         return _decoded(connection, job_id, record)
     raise JobNotFound(job_id)
+
+
+def _get_all(connection: Connection, job_ids: Sequence[str]) -> list[Job | Exception]:
+    found = {
+        job_id: _decoded_or_gone(connection, job_id, record)
+        for job_id, record in _select(connection, sql.GET_ALL, list(set(job_ids)))
+    }
+    return [found.get(job_id) or JobNotFound(job_id) for job_id in job_ids]
+
+
+def _decoded_or_gone(connection: Connection, job_id: str, record: bytes) -> Job | Exception:
+    try:
+        return _decoded(connection, job_id, record)
+    except JobNotFound as exc:
+        return exc
 
 
 def _decoded(connection: Connection, job_id: str, record: bytes) -> Job:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deferit._core.commands import Command
+    from deferit._core.job import Job
     from deferit._core.queries import Query
     from deferit.stores._redis.facts import Question
     from deferit.stores._redis.server import Connected
@@ -80,6 +81,10 @@ class RedisStore(Store):
     def read(self, query: Query) -> object:
         """Answer a query, over a connection of its own."""
         return self._opened().reader.read(query)
+
+    def get_all(self, job_ids: Sequence[str]) -> list[Job | Exception]:
+        """Find jobs by their ids, in one round trip to each server that has some."""
+        return self._opened().reader.get_all(job_ids)
 
     def version(self) -> int:
         """Return a number that is another one after a change was heard of, some milliseconds after it was made."""

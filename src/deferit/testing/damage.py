@@ -179,6 +179,14 @@ class DamagedRecords(StoreTests):
         )
         assert job.revision > before.revision
 
+    def test_it_reads_the_same_together_with_the_others(self, store: Store) -> None:
+        jobs = [waiting(store, number) for number in range(3)]
+        self.damage(store, jobs[1].id, garbage)
+
+        found = store.get_all([job.id for job in jobs])
+
+        assert found == [jobs[0], store.read(Get(jobs[1].id)), jobs[2]]
+
     def test_it_is_the_same_before_and_after_it_was_set_aside(self, store: Store) -> None:
         job = waiting(store)
         self.damage(store, job.id, garbage)

@@ -17,6 +17,7 @@ from deferit._core.commands import (
 from deferit._core.job import TOMBSTONE, Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Position
 from deferit._core.rules import REMEMBERED
+from deferit.exceptions import JobNotFound
 from deferit.testing.samples import (
     LEASE,
     NOON,
@@ -39,6 +40,22 @@ if TYPE_CHECKING:
 
 class Queries(StoreTests):
     """What a store can be asked without changing it."""
+
+    # --- jobs ---
+
+    def test_jobs_are_found_by_their_ids_together_as_each_alone(self, store: Store) -> None:
+        first, second = waiting(store, 1), running(store, 2)
+
+        found = store.get_all([second.id, "job_nobody", first.id, second.id])
+
+        assert [found[0], *found[2:]] == [second, first, second]
+        assert isinstance(found[1], JobNotFound)
+        assert store.get_all([]) == []
+
+    def test_a_job_is_found_with_its_result_together_as_alone(self, store: Store) -> None:
+        job = finished(store)
+
+        assert store.get_all([job.id]) == [store.read(Get(job.id))]
 
     # --- lists ---
 

@@ -22,7 +22,7 @@ from deferit.exceptions import JobNotFound, RecordDamaged
 from deferit.stores._redis.rows import FIELDS, Piece, row_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from deferit._core.queries import Query
     from deferit.stores._redis.rows import Names, Row
@@ -60,12 +60,20 @@ class Reader:
                 return self._changes(query.since)
         assert_never(query)
 
+    def get_all(self, job_ids: Sequence[str]) -> list[Job | Exception]:
+        """Find jobs by their ids."""
+        records = self._ask_all(("HGET", self._names.row(job_id), "r") for job_id in job_ids)
+        return [self._found(*pair) for pair in zip(job_ids, records, strict=True)]
+
     def _get(self, job_id: str) -> Job:
-        record = self._ask("HGET", self._names.row(job_id), "r")
+        found = self._found(job_id, self._ask("HGET", self._names.row(job_id), "r"))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _found(self, job_id: str, record: bytes | None) -> Job | Exception:
         job = None if record is None else self._decoded(job_id, record)
-        if job is None:
-            raise JobNotFound(job_id)
-        return job
+        return job or JobNotFound(job_id)
 
     def _decoded(self, job_id: str, record: bytes) -> Job | None:
         """Return a job; of one whose record is damaged, what lies beside it; None if that is damaged too."""
