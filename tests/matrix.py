@@ -98,6 +98,11 @@ class Site(Server):
             given["DEFERIT_TEST_BROKER"] = broker.url
         super().__init__(kind, app, folder, environment=given, path=path)
 
+    @property
+    def store(self) -> str:
+        """The URL of its store."""
+        return self._environment["DEFERIT_STORE"]
+
     def start(self) -> Self:
         programs = [
             Program(command, self.folder, self._environment, f"beside-{number}")

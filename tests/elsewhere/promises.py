@@ -14,18 +14,12 @@ logs_here = pytest.mark.skipif(
 sets_the_clock = pytest.mark.skipif(
     not IS_HERE, reason="it sets the clock, and another process has its own"
 )
-hands_nothing_on = pytest.mark.skipif(
-    EXECUTOR == "celery", reason="a job that waits was sent to the workers of who has accepted it"
-)
 takes_turns = pytest.mark.skipif(
     EXECUTOR == "celery",
     reason="owners take turns in the store; what a broker has comes in its own order",
 )
 tells_its_handlers = pytest.mark.skipif(
     EXECUTOR in {"processes", "celery"}, reason="the process of a handler is killed, not told"
-)
-hears_at_once = pytest.mark.skipif(
-    not IS_HERE, reason="a handler in another process hears of its cancel a moment later"
 )
 ends_here = pytest.mark.skipif(
     not IS_HERE, reason="what runs in another process goes on when this one ends"

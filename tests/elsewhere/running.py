@@ -33,6 +33,8 @@ PATIENCE = 20.0
 """Seconds that a worker has to end."""
 CONCURRENCY = 8
 """What a site has that says nothing else."""
+AGAIN_AFTER = 2.0
+"""Seconds after which Celery is sent a message again: soon, for another site's workers may have to go on with a job."""
 
 _lasting = ExitStack()
 
@@ -103,7 +105,8 @@ def _processes(name: str, options: dict[str, Any]) -> Iterator[object]:
 @contextmanager
 def _celery(name: str, options: dict[str, Any]) -> Iterator[object]:
     queue = _queue(options.get("concurrency", CONCURRENCY))
-    yield CeleryExecutor(celery_side.app, app=f"{HOSTED}:{name}", queue=queue)
+    target = f"{HOSTED}:{name}"
+    yield CeleryExecutor(celery_side.app, app=target, queue=queue, again_after=AGAIN_AFTER)
 
 
 _EXECUTORS = {"work": _worker, "processes": _processes, "celery": _celery}

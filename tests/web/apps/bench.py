@@ -9,6 +9,9 @@ from typing import Any
 
 from tests.elsewhere import slots
 from tests.elsewhere.desk import Away
+from tests.servers.harness import until
+
+from deferit import current_job
 
 PATIENCE = 20.0
 """Seconds after which a handler or a test that waits for the other gives up."""
@@ -49,6 +52,11 @@ class Bench:
             self.notes.append(text)
             self._condition.notify_all()
 
+    def has(self, text: str) -> bool:
+        """Whether a note was left."""
+        with self._condition:
+            return text in self.notes
+
     def wait_for(self, text: str) -> None:
         """Wait, in the test, until a handler leaves a note."""
         with self._condition:
@@ -68,6 +76,23 @@ class Bench:
         with self._condition:
             self._is_over = True
         self.clear()
+
+
+def work_on(bench: Bench, order: str) -> None:
+    """Do in a handler what an order takes: wait for its gate and, if the test has noted a cancel, to hear of that."""
+    bench.note(order)
+    bench.pass_gate(order)
+    if bench.has(CANCELED):
+        until(_is_canceled, "the handler to hear of the cancel")
+
+
+def _is_canceled() -> bool:
+    job = current_job()
+    return job is not None and job.canceled
+
+
+CANCELED = "canceled"
+"""What a test notes where a handler hears of a cancel a moment later."""
 
 
 def digest(data: bytes) -> str:

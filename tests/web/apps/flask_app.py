@@ -228,16 +228,14 @@ def _working(app: flask.Flask, bench: Bench) -> None:
     @deferred
     def tracking() -> str:
         for order in track(shared.ORDERS):
-            bench.note(order)
-            bench.pass_gate(order)
+            shared.work_on(bench, order)
         return "tracked"
 
     @app.post("/counting")
     @deferred
     def counting() -> str:
         for order in track(iter(shared.ORDERS)):
-            bench.note(order)
-            bench.pass_gate(order)
+            shared.work_on(bench, order)
         return "counted"
 
     @app.post("/nested")

@@ -271,15 +271,13 @@ def _working(bench: Bench) -> list[BaseRoute]:
     @deferred
     def tracking(_: Request) -> Response:
         for order in track(shared.ORDERS):
-            bench.note(order)
-            bench.pass_gate(order)
+            shared.work_on(bench, order)
         return PlainTextResponse("tracked")
 
     @deferred
     def counting(_: Request) -> Response:
         for order in track(_uncounted()):
-            bench.note(order)
-            bench.pass_gate(order)
+            shared.work_on(bench, order)
         return PlainTextResponse("counted")
 
     @deferred
