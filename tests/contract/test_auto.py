@@ -394,6 +394,7 @@ def test_without_a_free_slot_in_time_it_is_a_202_that_waits(build: Build) -> Non
     shop = build(concurrency=1)
     shop.stage.gated("first")
     shop.defer("/always/first")
+    shop.stage.wait_for("first")
 
     answer = shop.post("/brief/echo", b"second")
     shop.stage.open("first")

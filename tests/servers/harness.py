@@ -54,6 +54,7 @@ class Kind:
         return [
             *(*python, app, f"--bind={HOST}:{port}", f"--workers={self.workers}"),
             *("--worker-class=gthread", "--threads=8", "--graceful-timeout=5"),
+            "--keep-alive=75",  # as behind a proxy: none is closed while a client that polls asks again
             "--no-control-socket",  # by default one per user, which servers side by side fight for
             *(["--preload"] if self.preload else []),
         ]
