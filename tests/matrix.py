@@ -42,6 +42,9 @@ in_one_program = pytest.mark.skipif(
     EXECUTOR in {"work", "celery"}, reason="workers have their own signals and log"
 )
 durable = pytest.mark.skipif(STORE == "memory", reason="jobs in memory go with their process")
+seen_by_others = pytest.mark.skipif(
+    STORE == "memory", reason="memory:// is seen by one process only"
+)
 in_a_file = pytest.mark.skipif(STORE != "sqlite", reason="it is about a store that is a file")
 
 

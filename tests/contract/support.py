@@ -16,6 +16,7 @@ from tests.contract.stage import PATIENCE, AwayStage, Stage
 from tests.elsewhere.running import employed
 from tests.matrix import IS_CHOSEN, STORE
 from tests.servers.harness import until
+from tests.stores.around import Around
 from tests.stores.places import need, usual
 
 from deferit import ASGIMiddleware, WSGIMiddleware
@@ -23,7 +24,6 @@ from deferit._core.commands import Claim, Renew, Sweep
 from deferit._core.job import Job
 from deferit._core.queries import Get
 from deferit.stores import store_from_url
-from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -259,7 +259,7 @@ class _Lifespan:
         assert answer["type"] == f"lifespan.{what}.complete", answer
 
 
-class CountingStore(MemoryStore):
+class CountingStore(Around):
     """Takes down what is asked of it; ``failure`` is raised in place of each batch, while there is one."""
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.contract.stage import PATIENCE, Said
 from tests.contract.support import CountingStore, site
+from tests.matrix import in_process
 
 from deferit._core.commands import Create
 
@@ -37,6 +38,7 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@in_process
 @pytest.mark.usefixtures("eager_threads")
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "flask"])
 def test_an_end_at_the_deadline_is_answered_or_stored_and_never_lost(framework: Framework) -> None:

@@ -10,16 +10,17 @@ import pytest
 from tests.contract.sse import Event, blocks, events
 from tests.contract.stage import Said
 from tests.contract.support import BASE, CountingStore, execute, id_of, site, stored
+from tests.matrix import in_process, seen_by_others
 from tests.servers.harness import until
+from tests.stores.around import Around
+from tests.stores.places import chosen, fresh
 
 from deferit import progress
 from deferit._core.commands import Create, Finish, Purge, Report
 from deferit._core.queries import Changes
-from deferit.stores.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.contract.clients import Exchange
     from tests.contract.conftest import Build
@@ -268,10 +269,12 @@ def test_the_end_of_the_process_ends_streams_and_polls(build: Build) -> None:
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 
-class CountingFile(SQLiteStore):
+class CountingReads(Around):
     """Takes down what is read."""
 
-    queries: list[Query]
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.queries: list[Query] = []
 
     def read(self, query: Query) -> object:
         if not (isinstance(query, Changes) and query.since < 0):
@@ -279,12 +282,10 @@ class CountingFile(SQLiteStore):
         return super().read(query)
 
 
+@seen_by_others
 @pytest.mark.parametrize("kind", ["poll", "stream"])
-def test_a_change_by_another_process_costs_two_reads_however_many_wait(
-    kind: str, tmp_path: Path
-) -> None:
-    store = CountingFile(f"sqlite:///{tmp_path / 'jobs.db'}")
-    store.queries = []
+def test_a_change_by_another_process_costs_two_reads_however_many_wait(kind: str) -> None:
+    store = CountingReads(fresh(*chosen("sqlite")))
     with site("starlette", store=store) as shop:
         monitor = elsewhere(shop)
         tag = shop.get(monitor)["ETag"]
@@ -331,7 +332,8 @@ def news(kind: str, exchange: Exchange) -> object:
     return event.document["progress"]
 
 
-def test_a_change_of_its_own_costs_no_read(build: Build) -> None:
+@in_process
+def test_a_change_of_its_own_costs_no_read_for_each_who_waits(build: Build) -> None:
     store = CountingStore()
     shop = build(store=store)
     stop = threading.Event()
@@ -355,7 +357,8 @@ def test_a_change_of_its_own_costs_no_read(build: Build) -> None:
     stop.set()
 
     assert seen == [40] * 20
-    assert after == []
+    # A store that others use tells of what this process did too: it looks at it once, and maybe at the begin before it.
+    assert len(after) <= (2 if store.is_shared else 0), after
 
 
 def running_tag(shop: Site, monitor: str) -> str | None:

@@ -17,6 +17,7 @@ from tests.elsewhere import celery_side, slots
 from tests.executors.broker import Broker
 from tests.matrix import EXECUTOR
 from tests.servers.harness import CHECKOUT, until
+from tests.stores.around import Around
 
 from deferit.executors import processes
 from deferit.executors.celery import CeleryExecutor
@@ -48,7 +49,7 @@ def employed(build: Callable[[Any], Any], options: dict[str, Any]) -> Iterator[A
     if EXECUTOR == "in-process" or "executor" in options:
         yield build(options)
         return
-    if isinstance(options["store"], Store):
+    if isinstance(options["store"], Store) and not isinstance(options["store"], Around):
         pytest.skip("its store is an object that no other process has")
     _prepare()
     with slots.slots.taken(build, options) as name, _EXECUTORS[EXECUTOR](name, options) as executor:

@@ -280,7 +280,7 @@ def long_ago(framework: Framework, request: pytest.FixtureRequest) -> Iterator[t
     store = store_from_url(fresh(kind))
     job = expired(time.time() - TOMBSTONE)
     keep(store, job)
-    with site(framework, store=store, lease=1) as built:
+    with site(framework, store=store if kind == "memory" else store.url, lease=1) as built:
         yield built, job
 
 

@@ -239,7 +239,7 @@ def test_a_hook_that_raises_is_a_failed_hook(
         options = {"routes": {"POST /configured": options}}
     method, path = {"operator": ("GET", "/jobs")}.get(hook, ("POST", "/configured"))
     options.setdefault("routes", ["POST /configured"])
-    with site(framework, store="memory://", **options) as built:
+    with site(framework, **options) as built:
         answer = built.ask(method, path)
 
         assert (answer.status, answer.document["code"]) == (500, "hook-failed")

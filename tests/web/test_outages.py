@@ -8,14 +8,14 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.matrix import EXECUTOR
+from tests.matrix import EXECUTOR, STORE, in_a_file
+from tests.stores.around import Around
 from tests.web.clients import BASE
 from tests.web.sites import FRAMEWORKS, Framework, Site, saying, site
 from werkzeug.test import Client
 
 from deferit._core.queries import Get, Load, Position
 from deferit.exceptions import JobNotFound, StoreUnavailable
-from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +33,16 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=FRAMEWORKS)
 def without_store(request: pytest.FixtureRequest, file: Path) -> Iterator[Site]:
-    """A site whose store cannot be opened, as somebody put something else in its place."""
+    """A site whose store cannot be opened: somebody put something else in the file's place, or no server is there."""
     if EXECUTOR == "work":
         pytest.skip("a worker does not start without its store")
+    if STORE == "memory":
+        pytest.skip("memory is there as long as the process is")
     framework: Framework = request.param
     client = None if framework == "flask" else "TestClient"
-    with site(framework, client=client, store=f"sqlite:///{file}") as built:
+    nowhere = {"redis": "redis://127.0.0.1:1", "postgresql": "postgresql://127.0.0.1:1/jobs"}
+    url = nowhere.get(STORE, f"sqlite:///{file}")
+    with site(framework, client=client, store=url) as built:
         file.write_bytes(b"this is no database" * 100)
         yield built
 
@@ -68,6 +72,7 @@ def test_routes_that_are_not_deferred_need_no_store(without_store: Site) -> None
     assert without_store.post("/private").status == 401
 
 
+@in_a_file
 def test_when_the_store_is_back_jobs_are_accepted_without_a_restart(
     without_store: Site, file: Path
 ) -> None:
@@ -78,6 +83,7 @@ def test_when_the_store_is_back_jobs_are_accepted_without_a_restart(
     assert without_store.end_of(without_store.defer("/pages")).document["status"] == "succeeded"
 
 
+@in_a_file
 def test_a_store_that_goes_while_a_job_runs_gets_to_know_its_end(file: Path) -> None:
     with site("flask", store=f"sqlite:///{file}") as built:
         monitor = built.defer("/gated/a")
@@ -94,7 +100,7 @@ def test_a_store_that_goes_while_a_job_runs_gets_to_know_its_end(file: Path) -> 
 # --- in the middle of an answer --------------------------------------------------------------------------------------
 
 
-class MoodyStore(MemoryStore):
+class MoodyStore(Around):
     """Does not answer some kinds of queries, for as long as a test likes."""
 
     def __init__(self) -> None:
