@@ -18,10 +18,11 @@ from deferit._process.committer import (
     Committer,
     returned,
 )
+from deferit._process.pauses import FORGETTING, LONGEST, SIBLINGS, SLOW, Pauses
 from deferit.exceptions import JobExists, JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from deferit._core.commands import Command
 
@@ -197,6 +198,104 @@ def test_each_loop_is_woken_once_for_a_group(
 
     assert sizes(store) == [1, 10]
     assert sorted(posts) == BACKENDS
+
+
+class SlowDisk:
+    """Takes so many seconds for each batch, by a clock of its own; while it is slept, others submit their commands."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.now = 0.0
+        self.sizes: list[int] = []
+        self.slept: list[float] = []
+        self.others: Callable[[], object] = bool
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        self.now += self.seconds
+        self.sizes.append(len(batch))
+        return [()] * len(batch)
+
+    def pauses(self) -> Pauses:
+        return Pauses(clock=lambda: self.now, sleep=self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.others()
+
+
+def committed(disk: SlowDisk, committer: Committer, size: int) -> None:
+    """Have so many commands committed, all of which are there before the committer looks."""
+    sink = Sink(size)
+    for _ in range(size):
+        committer.submit(NOTHING, Callback(sink.take))
+    committer.start()
+    sink.all()
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.002, 0.002), (0.05, LONGEST)])
+def test_after_many_at_once_on_a_slow_disk_those_who_follow_are_waited_for_once(
+    seconds: float, pause: float
+) -> None:
+    disk, sink = SlowDisk(seconds), Sink(3)
+    committer = Committer(disk.execute, "memory://", pauses=disk.pauses())
+    committed(disk, committer, SIBLINGS)
+
+    def submit() -> None:
+        committer.submit(NOTHING, Callback(sink.take))
+
+    def submit_two() -> None:
+        submit()
+        submit()
+
+    disk.others = submit_two
+    submit()
+    sink.all()
+
+    committer.close()
+    assert disk.sizes == [SIBLINGS, 3]
+    assert disk.slept == [pytest.approx(pause)]
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.002, SIBLINGS - 1), (SLOW / 2, SIBLINGS)])
+def test_nobody_is_waited_for_after_few_at_once_nor_on_a_quick_disk(
+    seconds: float, size: int
+) -> None:
+    disk = SlowDisk(seconds)
+    committer = Committer(disk.execute, "memory://", pauses=disk.pauses())
+    committed(disk, committer, size)
+
+    commit(committer, NOTHING)
+
+    committer.close()
+    assert disk.sizes == [size, 1]
+    assert disk.slept == []
+
+
+def test_the_quickest_commit_tells_what_a_disk_takes() -> None:
+    disk = SlowDisk(0.002)
+    pauses = disk.pauses()
+
+    seen = [after(disk, pauses, seconds) for seconds in (0.002, 0.02, SLOW / 2, 0.02)]
+
+    assert seen == [pytest.approx(0.002), pytest.approx(0.002, rel=1e-3), 0.0, 0.0]
+
+
+def test_a_disk_that_has_become_slow_is_noticed_in_the_end() -> None:
+    disk = SlowDisk(0.002)
+    pauses = disk.pauses()
+    after(disk, pauses, SLOW / 2)
+
+    seen = {after(disk, pauses, 0.002) > SLOW for _ in range(round(1 / (FORGETTING - 1)))}
+
+    assert seen == {False, True}
+
+
+def after(disk: SlowDisk, pauses: Pauses, seconds: float) -> float:
+    """Return the pause that follows a commit of that length."""
+    pauses.begin()
+    disk.now += seconds
+    pauses.end(SIBLINGS)
+    return pauses.next()
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from deferit.exceptions import JobExists, LeaseLost, OptionError, StoreUnavailab
 from deferit.stores import _sqlite_file, _sqlite_statements, sqlite, store_from_url
 from deferit.stores._sqlite_file import PAGE
 from deferit.stores._sqlite_groups import Held
+from deferit.stores._sqlite_schema import MIGRATIONS
 from deferit.stores.sqlite import SQLiteStore
 from deferit.testing import (
     LEASE,
@@ -333,7 +334,7 @@ def test_a_file_of_a_newer_deferit_is_left_alone(store: SQLiteStore) -> None:
 def test_jobs_of_an_earlier_schema_go_on(tmp_path: Path) -> None:
     job = a_job()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
-        for statement in _sqlite_file.MIGRATIONS[0]:
+        for statement in MIGRATIONS[0]:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_sqlite_file.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deferit._core.commands import Claim
 from deferit._loops import Loop, current_loop, new_event
+from deferit._process.pauses import Pauses
 from deferit.exceptions import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -122,9 +123,12 @@ class Committer:
         execute: Callable[[Sequence[Any]], Sequence[object]],
         url: str,
         name: str = "deferit-committer",
+        pauses: Pauses | None = None,
     ) -> None:
+        """Have ``execute`` do it, in a thread of that name; without ``pauses`` no group waits for more."""
         self._execute = execute
         self._url = url
+        self._pauses = pauses or Pauses(longest=0.0)
         self._waiting: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes
         self._is_closed = False
         self._is_over = False
@@ -166,14 +170,17 @@ class Committer:
                 _resolve([item[1]], [StoreUnavailable(self._url, "this process has closed it")])
 
     def _next_group(self) -> list[Item]:
-        """Wait for the first command, and take those that are there by then."""
+        """Wait for the first command, and take those that are there by then, or after a pause."""
         get, is_empty = self._waiting.get, self._waiting.empty
         items = [get()]
+        if not self._is_closed:
+            self._pauses.pause()
         while len(items) < LARGEST_BATCH and not is_empty():
             items.append(get())
         return sorted(filter(None, items), key=_takes_jobs)
 
     def _commit(self, group: list[Item]) -> None:
+        self._pauses.begin()
         try:
             outcomes = self._execute([command for command, _ in group])
             if len(outcomes) != len(group):
@@ -182,6 +189,7 @@ class Committer:
             outcomes = [exc] * len(group)
         except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
             outcomes = [unexpected(self._url, exc)] * len(group)
+        self._pauses.end(len(group))
         _resolve([reply for _, reply in group], outcomes)
 
 

@@ -22,6 +22,7 @@ from deferit._process.committer import (
     returned,
     unexpected,
 )
+from deferit._process.pauses import Pauses
 from deferit._signals import Signals
 from deferit.exceptions import JobNotFound, RecordDamaged, StoreError, StoreUnavailable
 
@@ -54,7 +55,7 @@ class Ledger:
         self.signals = Signals()
         self.store = store
         self.wake_deliverer: Callable[[], object] = lambda: None
-        self._committer = Committer(store.execute, store.url)
+        self._committer = Committer(store.execute, store.url, pauses=Pauses())
         self._reader: Committer | None = None
         if not store.reads_are_quick:
             self._reader = Committer(self._get_all, store.url, "deferit-reader")

@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, unquote
 from weakref import WeakSet
 
 from deferit.exceptions import OptionError, StoreUnavailable
+from deferit.stores._sqlite_schema import MIGRATIONS
 
 try:
     import fcntl
@@ -39,92 +40,14 @@ PATIENCE = 5.0
 APPLICATION_ID = 0x64667274
 """How `file` and we tell the database from others: "dfrt"."""
 
-PAGE = 8192
-"""Bytes of a page: what is longer than a quarter of one lies in pages of its own, as most requests would by default."""
+PAGE = 4096
+"""Bytes of a page, of which a commit writes some ten, however little changed in each."""
+
+STATEMENTS = 256
+"""That a connection keeps prepared: three for each size of a group, and all others."""
 
 LOG_SIZE = 16 * 2**20
 """Bytes to which the log is cut back after a large result has gone through it; SQLite itself lets it be for ever."""
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """
-        CREATE TABLE jobs (
-            id TEXT NOT NULL PRIMARY KEY,
-            application TEXT NOT NULL,
-            owner TEXT,
-            key TEXT,
-            status TEXT NOT NULL,
-            attempt INTEGER NOT NULL,
-            wake_at REAL NOT NULL,
-            callback_at REAL,
-            record BLOB NOT NULL,
-            request BLOB,
-            body BLOB
-        ) WITHOUT ROWID
-        """,
-        # The status, of which it knows all, lets SQLite count in the index alone.
-        """
-        CREATE INDEX waiting ON jobs (application, wake_at, id, status)
-        WHERE status = 'accepted'
-        """,
-        "CREATE INDEX running ON jobs (wake_at, id) WHERE status = 'running'",
-        """
-        CREATE INDEX finished ON jobs (wake_at, id)
-        WHERE status IN ('succeeded', 'failed', 'canceled')
-        """,
-        "CREATE INDEX callbacks ON jobs (application, callback_at, id) WHERE callback_at IS NOT NULL",
-        "CREATE INDEX owned ON jobs (owner, application, id) WHERE owner IS NOT NULL",
-        "CREATE UNIQUE INDEX keyed ON jobs (key) WHERE key IS NOT NULL",
-        """
-        CREATE TABLE pieces (
-            job_id TEXT NOT NULL,
-            attempt INTEGER NOT NULL,
-            position INTEGER NOT NULL,
-            data BLOB NOT NULL,
-            PRIMARY KEY (job_id, attempt, position)
-        ) WITHOUT ROWID
-        """,
-        "CREATE INDEX request_pieces ON pieces (job_id) WHERE attempt = 0",
-        "CREATE TABLE changes (cursor INTEGER PRIMARY KEY, ids TEXT NOT NULL)",
-    ),
-    (
-        "ALTER TABLE jobs ADD COLUMN queue TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE jobs ADD COLUMN turn INTEGER",
-        "DROP INDEX waiting",
-        "DROP INDEX running",
-        # What waits is in one of the first two: ready, or early. Where the status is among the columns, of which it
-        # knows all, it lets SQLite count in the index alone.
-        "CREATE INDEX ready ON jobs (application, queue, turn, id) WHERE turn IS NOT NULL",
-        """
-        CREATE INDEX early ON jobs (application, wake_at, id, status)
-        WHERE status = 'accepted' AND turn IS NULL
-        """,
-        "CREATE INDEX lanes ON jobs (application, queue, owner, turn) WHERE turn IS NOT NULL",
-        # As short as what runs, so it need not be sorted by the end of the lease.
-        """
-        CREATE INDEX running ON jobs (application, queue, wake_at, id, status)
-        WHERE status = 'running'
-        """,
-        """
-        CREATE INDEX unfinished ON jobs (application, owner)
-        WHERE owner IS NOT NULL AND status IN ('accepted', 'running')
-        """,
-        """
-        CREATE TABLE histories (
-            application TEXT NOT NULL,
-            route TEXT NOT NULL,
-            seconds BLOB NOT NULL,
-            PRIMARY KEY (application, route)
-        ) WITHOUT ROWID
-        """,
-    ),
-    (
-        "ALTER TABLE jobs ADD COLUMN offered_at REAL",
-        # Of jobs in a broker alone, so that others are in none more than before.
-        "CREATE INDEX offered ON jobs (application, queue, offered_at, id) WHERE offered_at IS NOT NULL",
-    ),
-)
-"""The statements that lead from each version of the schema to the next; from an empty file to version 1 first."""
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: f"another process has kept it locked for {PATIENCE:g} s",
@@ -196,7 +119,11 @@ class DatabaseFile:
             self._make()
             self._mend_modes()
             connection = sqlite3.connect(
-                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+                self.path,
+                timeout=PATIENCE,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS,
             )
             try:
                 self._prepare(connection)

@@ -2,6 +2,9 @@
 
 Python lets go of its lock for each statement, and has to wait for it again while an event loop is busy; so what counts
 is how many statements a batch takes. Most of a batch are new jobs that begin at once, and ends of those.
+
+Bytes are bound as a `bytearray`, and NULL by leaving a column out: of other types than that, `str`, `int` and `float`
+Python's sqlite3 asks, for each value, whether somebody adapts it, which takes longer than to copy a record.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 INLINE = 8_192
 """Bytes of a request or a result that lie in the job's row, which is rewritten with each change; longer ones don't."""
 
-LARGEST = 64
-"""Rows that one statement writes at the most; smaller groups are powers of two, so that there are few statements."""
+LARGEST = 32
+"""Rows that one statement writes at the most: for each number of them it is prepared once, and kept."""
 
 MOST_HELD = 4_096
 """Running jobs that are remembered."""
@@ -85,9 +88,17 @@ class Group:
                 command.retry_at is None
                 and (command.result is None or command.result.chunks <= 1)
                 and len(command.body) <= INLINE
-                and self._held.get(command.job_id) is not None
+                and self._is_plain(command.job_id)
             )
         return False
+
+    def _is_plain(self, job_id: str) -> bool:
+        """Whether a job is held, and its end changes no columns but those of every end."""
+        held = self._held.get(job_id)
+        if held is None or held[0].callback is not None:
+            return False
+        identity = held[0].identity
+        return identity is None or not identity.while_unfinished
 
     def do(self, commands: Sequence[Command]) -> list[Job]:
         """Execute commands, each of which it takes; return their answers.
@@ -110,14 +121,12 @@ class Group:
             job.id,
             job.application,
             job.owner,
-            None,
             job.status.value,
             job.attempt,
             wake_at(job, create.lease_until),
-            record,
-            create.request,
             job.queue,
-            None,
+            bytearray(record),
+            bytearray(create.request),
         )
 
     def _finish(self, finishes: list[Finish]) -> Iterator[Job]:
@@ -143,13 +152,11 @@ class Group:
         has_body = job.result is not None and job.result.chunks
         return (
             job.id,
-            before,
+            bytearray(before),
             job.status.value,
             wake_at(job, None),
-            record,
-            body if has_body else None,
-            job.key,
-            job.callback_at,
+            bytearray(record),
+            bytearray(body) if has_body else None,
         )
 
     def _write(self, statement: Callable[[int], str], rows: list[tuple[object, ...]]) -> None:
@@ -159,12 +166,9 @@ class Group:
 
 
 def _groups(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    """Yield rows in groups whose sizes are powers of two."""
-    start = 0
-    while start < len(rows):
-        size = min(LARGEST, 1 << (len(rows) - start).bit_length() - 1)
-        yield rows[start : start + size]
-        start += size
+    """Yield rows in groups of which a statement takes one."""
+    for start in range(0, len(rows), LARGEST):
+        yield rows[start : start + LARGEST]
 
 
 @lru_cache

@@ -6,11 +6,10 @@ CREATE = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 CREATE_MANY = """
-    INSERT INTO jobs
-        (id, application, owner, key, status, attempt, wake_at, record, request, queue, turn)
+    INSERT INTO jobs (id, application, owner, status, attempt, wake_at, queue, record, request)
     VALUES {rows} ON CONFLICT DO NOTHING
 """
-CREATE_MANY_COLUMNS = 11
+CREATE_MANY_COLUMNS = 9
 KEYED = "SELECT id, record FROM jobs WHERE key = ?"
 FREE_KEY = "UPDATE jobs SET key = NULL WHERE id = ?"
 GET = "SELECT id, record FROM jobs WHERE id = ?"
@@ -79,12 +78,11 @@ FINISH = """
     WHERE id = ?
 """
 FINISH_MANY = """
-    UPDATE jobs SET status = ended.column3, turn = NULL, wake_at = ended.column4,
-        record = ended.column5, request = NULL, body = ended.column6, key = ended.column7,
-        callback_at = ended.column8
+    UPDATE jobs SET status = ended.column3, wake_at = ended.column4, record = ended.column5,
+        request = NULL, body = ended.column6
     FROM (VALUES {rows}) AS ended WHERE jobs.id = ended.column1 AND jobs.record = ended.column2
 """
-FINISH_MANY_COLUMNS = 8
+FINISH_MANY_COLUMNS = 6
 FORGET = "DELETE FROM jobs WHERE id = ?"
 LOST = """
     SELECT id, record FROM jobs
