@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from deferit._process.glances import Glances
@@ -84,6 +85,7 @@ class Keeper:
 
     def _work(self) -> None:
         while not self._is_closed:
+            self._pause = inf  # who stirs it while the pause is found out has to wake it
             self._pause = self._glances.pause(time.monotonic())
             self._wake.wait(self._pause)
             self._wake.clear()
