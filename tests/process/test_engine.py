@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
 from deferit._core.queries import Ahead, Get, History, Position
 from deferit._process.clock import Clock
-from deferit._process.engine import Engine, _close_all
+from deferit._process.engine import Engine, Hosting, _close_all
 from deferit.exceptions import JobNotFound, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
 from deferit.executors.threads import ThreadExecutor
+from deferit.executors.worker import WorkerExecutor
 from deferit.options import Options
 from deferit.stores.sqlite import SQLiteStore
 from deferit.testing import NOON, REQUEST, a_job, a_result, is_gone
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from deferit._core.effects import Effect
     from deferit._process.runs import Run
-    from deferit.executors.base import Executor
+    from deferit.executors.base import Dispatcher, Executor
     from deferit.stores.base import Store
 
 Perform = Any
@@ -42,12 +44,16 @@ class Kit:
     """An engine with its parts."""
 
     def __init__(
-        self, store: Store | None = None, executor: Executor | None = None, grace: float = 0.0
+        self,
+        store: Store | None = None,
+        executor: Executor | None = None,
+        grace: float = 0.0,
+        elsewhere: Dispatcher | Hosting | None = None,
     ) -> None:
         self.store = store or WatchedStore()
         self.handlers = Handlers()
         options = Options(store=self.store, lease=LEASE, grace=grace, concurrency=4)
-        self.engine = Engine(options, executor or ThreadExecutor(), self.handlers)
+        self.engine = Engine(options, executor or ThreadExecutor(), self.handlers, elsewhere)
 
     def create(self, carried: dict[str, Any] | None = None, **changes: Any) -> Create:
         job = self.engine.draft(**MEMBERS | changes)
@@ -468,6 +474,87 @@ def test_a_waiting_client_hears_of_the_end_in_another_process(pair: tuple[Kit, K
 
     assert isinstance(found[0], Job)
     assert found[0].status is Status.SUCCEEDED
+
+
+@pytest.fixture
+def drowsy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have engines look what others did only where there is a reason to."""
+    monkeypatch.setattr("deferit._process.engine.TICK", 1000.0)
+
+
+@pytest.mark.usefixtures("drowsy")
+@pytest.mark.parametrize("elsewhere", [None, WorkerExecutor()], ids=["in place", "elsewhere"])
+def test_who_waits_for_another_process_has_it_looked_at_more_often(
+    tmp_path: Path, elsewhere: Dispatcher | None, perform: Perform
+) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    here, there = Kit(SQLiteStore(url), elsewhere=elsewhere), Kit(SQLiteStore(url))
+    began, gate = held(there)
+    job = there.engine.perform(there.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+    thread = threading.Thread(target=lambda: ends_once_somebody_waits(here, job, gate))
+    thread.start()
+
+    found = perform(here.engine, Wait(running(here, job), PATIENCE))
+
+    assert found.status is Status.SUCCEEDED
+    thread.join(PATIENCE)
+    here.engine.close()
+    there.engine.close()
+
+
+def eventually_done(kit: Kit, job: Job, help_it: Callable[[], object] = bool) -> None:
+    eventually(lambda: [help_it(), status_of(kit, job) is Status.SUCCEEDED][1])
+
+
+def running(kit: Kit, job: Job) -> Job:
+    found = kit.engine.perform(Get(job.id))
+    assert isinstance(found, Job)
+    assert found.status is Status.RUNNING
+    return found
+
+
+def ends_once_somebody_waits(kit: Kit, job: Job, gate: threading.Event) -> None:
+    eventually(lambda: job.id in kit.engine._ledger.signals.watched())
+    gate.set()
+
+
+@pytest.mark.usefixtures("drowsy")
+def test_who_waits_for_this_process_has_nothing_looked_at(kit: Kit) -> None:
+    began, gate = held(kit)
+    job = kit.engine.perform(kit.create())
+    assert isinstance(job, Job)
+    assert began.wait(PATIENCE)
+    thread = threading.Thread(target=lambda: ends_once_somebody_waits(kit, job, gate))
+    thread.start()
+
+    found = kit.engine.perform(Wait(running(kit, job), PATIENCE))
+
+    assert isinstance(found, Job)
+    assert found.is_finished
+    assert kit.engine._keeper._glances.pause(time.monotonic()) == 1000.0
+    thread.join(PATIENCE)
+
+
+@pytest.mark.usefixtures("drowsy")
+def test_a_process_that_runs_jobs_of_others_goes_on_looking_where_something_has_happened(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    accepts = Kit(SQLiteStore(url), elsewhere=WorkerExecutor())
+    works = Kit(SQLiteStore(url), elsewhere=Hosting(2))
+    works.engine.start()
+    first = accepts.engine.perform(accepts.create())
+    assert isinstance(first, Job)
+    eventually_done(accepts, first, works.engine._keeper.wake)
+
+    second = accepts.engine.perform(accepts.create())
+
+    assert isinstance(second, Job)
+    eventually_done(accepts, second)
+    works.engine.close()
+    accepts.engine.close()
 
 
 def test_who_began_to_wait_before_the_first_look_is_woken_by_it(tmp_path: Path) -> None:

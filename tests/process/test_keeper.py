@@ -93,6 +93,18 @@ def test_a_keeper_looks_at_once_when_it_is_woken() -> None:
     keeper.close()
 
 
+def test_a_keeper_that_is_stirred_looks_again_and_again_without_being_woken() -> None:
+    looks = threading.Semaphore(0)
+    keeper = Keeper(tick=1000)
+    keeper.duties = [Duty(looks.release, 0)]
+    keeper.start()
+
+    keeper.stir()
+
+    assert all(looks.acquire(timeout=PATIENCE) for _ in range(5))
+    keeper.close()
+
+
 def test_a_keeper_can_be_closed_by_a_duty_twice_and_unstarted() -> None:
     Keeper(1).close()
     closed = threading.Event()

@@ -16,7 +16,7 @@ import msgspec
 from deferit._core.commands import Create
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Try, Wait
 from deferit._core.ids import RANDOM_BYTES, make_id
-from deferit._core.job import Job
+from deferit._core.job import Job, Status
 from deferit._core.queries import QUERIES, Changed, Changes
 from deferit._process.claims import Claims
 from deferit._process.clock import Clock
@@ -48,7 +48,7 @@ LONGEST_DOUBT = 4.5
 """Seconds for which leases are not trusted at the most: a lost job is to be noticed within lease + 5 s."""
 
 TICK = 0.05
-"""Seconds between two looks at what other processes did; a look costs microseconds."""
+"""Seconds between two looks at what other processes did, if nobody waits for it; a look costs microseconds."""
 
 RENEWAL_AFTER = PAUSE + 0.25
 """Seconds after which all that live have renewed their leases, when a store is back that was out of reach."""
@@ -87,9 +87,8 @@ class Engine:
         self._offers: Offers | None = None
         if isinstance(elsewhere, Dispatcher):
             self._offers = Offers(self._ledger, elsewhere, options.application)
-        self._claims_jobs = elsewhere is None or (
-            isinstance(elsewhere, Hosting) and elsewhere.concurrency is not None
-        )
+        self._hosts = isinstance(elsewhere, Hosting) and elsewhere.concurrency is not None
+        self._claims_jobs = elsewhere is None or self._hosts
         if elsewhere is not None:
             count = elsewhere.concurrency if isinstance(elsewhere, Hosting) else None
             self._worker.slots = Slots(count or 0)
@@ -309,6 +308,7 @@ class Engine:
         signal = threading.Event()
         with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
             job = self._ledger.get(wait.job.id)
+            self._expect(job)
             while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
                 self._check_open()
                 signal.wait(left)
@@ -321,12 +321,21 @@ class Engine:
         signal = AsyncSignal()
         with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
             job = await self._ledger.aget(wait.job.id)
+            self._expect(job)
             while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
                 self._check_open()
                 await signal.wait(left)
                 signal.clear()
                 job = watch.after(job)
         return job
+
+    def _expect(self, job: Job) -> None:
+        """Look more often for a while if it is another process that is to end a job, as nobody tells of that."""
+        if job.is_finished:
+            return
+        runs_elsewhere = job.status is Status.RUNNING and not self._worker.is_running(job)
+        if self._offers or runs_elsewhere:
+            self._keeper.stir()
 
     def _check_open(self) -> None:
         if self._is_draining:
@@ -372,6 +381,8 @@ class Engine:
         # What happened before the first look is not told: then those who wait look for themselves.
         job_ids = changed.job_ids if self._cursor >= 0 else self._ledger.signals.watched()
         self._seen_version, self._cursor = version, changed.cursor
+        if self._hosts:
+            self._keeper.stir()
         self._ledger.tell(job_ids)
         self._claims.recheck()
         self._upkeep.recheck(job_ids)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
+from deferit._process.glances import Glances
 from deferit.exceptions import StoreError
 
 if TYPE_CHECKING:
@@ -50,9 +52,10 @@ class Keeper:
     """Attends to duties, one after the other, in a thread of its own."""
 
     def __init__(self, tick: float, name: str = "deferit-keeper") -> None:
-        """Look every ``tick`` seconds for a duty that is due."""
+        """Look every ``tick`` seconds for a duty that is due, more often after it was stirred."""
         self.duties: Sequence[Duty] = ()
-        self._tick = tick
+        self._glances = Glances(tick)
+        self._pause = 0.0
         self._wake = threading.Event()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -66,6 +69,13 @@ class Keeper:
         if not self._wake.is_set():  # to set it again takes locks
             self._wake.set()
 
+    def stir(self) -> None:
+        """Have it look soon, and more often for a while: nobody tells of what may happen; from any thread."""
+        now = time.monotonic()
+        self._glances.stir(now)
+        if self._glances.pause(now) < self._pause:
+            self.wake()
+
     def close(self) -> None:
         """End the thread after the duty that it attends to; idempotent."""
         self._is_closed = True
@@ -75,7 +85,12 @@ class Keeper:
 
     def _work(self) -> None:
         while not self._is_closed:
-            self._wake.wait(self._tick)
+            self._pause = inf  # who stirs it while the pause is found out has to wake it
+            self._pause = self._glances.pause(time.monotonic())
+            self._wake.wait(self._pause)
             self._wake.clear()
+            self._pause = 0.0
+            begun = time.thread_time()
             for duty in self.duties:
                 duty.attend(time.monotonic())
+            self._glances.looked(time.thread_time() - begun)

@@ -251,6 +251,10 @@ class Worker:
         self.runs[job.id, job.attempt] = run
         return run
 
+    def is_running(self, job: Job) -> bool:
+        """Whether the attempt that a job is at runs here."""
+        return (job.id, job.attempt) in self.runs
+
     def ended(self, run: Run, escaped: BaseException | None) -> None:
         """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
         try:
