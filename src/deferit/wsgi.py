@@ -333,12 +333,16 @@ class _WSGIReplayer(Replayer):
 
 
 def _replayed_environ(run: Run) -> WSGIEnvironment:
-    environ = run.captured.scope
-    environ["wsgi.version"] = tuple(environ.get("wsgi.version", (1, 0)))
-    environ["wsgi.input"] = BufferedReader(_Pieces(run.body()), PIECE)
-    environ["wsgi.input_terminated"] = True
-    environ["wsgi.errors"] = sys.stderr
-    return {**environ, **run.carried}
+    """Return an environ of its own: a stream in the captured one would make a circle, from the run back to the run."""
+    captured = run.captured.scope
+    return {
+        **captured,
+        "wsgi.version": tuple(captured.get("wsgi.version", (1, 0))),
+        "wsgi.input": BufferedReader(_Pieces(run.body()), PIECE),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        **run.carried,
+    }
 
 
 class _Pieces(RawIOBase):
