@@ -233,29 +233,31 @@ class _WSGIPassage(Passage):
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the environ that can be stored, and those that are carried by reference."""
-        left_out = {name for name, value in self.environ.items() if _is_left_out(name, value)}
+        left_out = {
+            name
+            for name, value in self.environ.items()
+            if (is_out := _is_of_the_connection(name))
+            or (is_out is None and _is_known(name, value))
+        }
         stored, carried = split(self.environ, left_out)
         if self._input.length:
             stored["CONTENT_LENGTH"] = str(self._input.length)
         return stored, carried
 
 
-def _is_left_out(name: str, value: object) -> bool:
-    """Whether an entry speaks of the submitter's connection, or is the server's own environment (as wsgiref adds)."""
-    is_left_out = _is_of_the_connection(name)
-    if is_left_out is None:
-        return isinstance(value, str) and os.environ.get(name) == value
-    return is_left_out
-
-
 @lru_cache(KNOWN_NAMES)
 def _is_of_the_connection(name: str) -> bool | None:
-    """Whether an entry is left out for its name; None where the name doesn't tell."""
+    """Whether an entry speaks of the submitter's connection; None: it may also be the server's own environment."""
     if name in NOT_CAPTURED or name.endswith(".socket"):
         return True
     if name.startswith("HTTP_"):
         return is_of_the_submitter(name[5:].replace("_", "-"))
     return False if name.startswith(OF_THE_REQUEST) else None
+
+
+def _is_known(name: str, value: object) -> bool:
+    """Whether an entry is one of the server's own environment, which wsgiref adds."""
+    return isinstance(value, str) and os.environ.get(name) == value
 
 
 class _Tee:
