@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from io import BufferedReader, RawIOBase
 from itertools import chain
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio.to_thread
-from werkzeug.datastructures import EnvironHeaders
 
 from deferit._core.commands import Append
 from deferit._core.effects import (
@@ -55,6 +54,9 @@ OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCR
 """Begin the names of variables that describe a request (RFC 3875 §4.1), also where the process has one of that name."""
 
 BODILESS = frozenset({204, 304})
+
+KNOWN_NAMES = 256
+"""Names of an environ's entries of which it is remembered what they are: each request has the same, or nearly so."""
 
 LONGEST_LENGTH = 18
 """Digits of a Content-Length that is believed: more bytes than there are disks for."""
@@ -231,20 +233,31 @@ class _WSGIPassage(Passage):
 
     def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries of the environ that can be stored, and those that are carried by reference."""
-        left_out = {name for name, value in self.environ.items() if _is_left_out(name, value)}
+        left_out = {
+            name
+            for name, value in self.environ.items()
+            if (is_out := _is_of_the_connection(name))
+            or (is_out is None and _is_known(name, value))
+        }
         stored, carried = split(self.environ, left_out)
         if self._input.length:
             stored["CONTENT_LENGTH"] = str(self._input.length)
         return stored, carried
 
 
-def _is_left_out(name: str, value: object) -> bool:
-    """Whether an entry speaks of the submitter's connection, or is the server's own environment (as wsgiref adds)."""
+@lru_cache(KNOWN_NAMES)
+def _is_of_the_connection(name: str) -> bool | None:
+    """Whether an entry speaks of the submitter's connection; None: it may also be the server's own environment."""
     if name in NOT_CAPTURED or name.endswith(".socket"):
         return True
     if name.startswith("HTTP_"):
         return is_of_the_submitter(name[5:].replace("_", "-"))
-    return not name.startswith(OF_THE_REQUEST) and os.environ.get(name) == value
+    return False if name.startswith(OF_THE_REQUEST) else None
+
+
+def _is_known(name: str, value: object) -> bool:
+    """Whether an entry is one of the server's own environment, which wsgiref adds."""
+    return isinstance(value, str) and os.environ.get(name) == value
 
 
 class _Tee:
@@ -333,12 +346,16 @@ class _WSGIReplayer(Replayer):
 
 
 def _replayed_environ(run: Run) -> WSGIEnvironment:
-    environ = run.captured.scope
-    environ["wsgi.version"] = tuple(environ.get("wsgi.version", (1, 0)))
-    environ["wsgi.input"] = BufferedReader(_Pieces(run.body()), PIECE)
-    environ["wsgi.input_terminated"] = True
-    environ["wsgi.errors"] = sys.stderr
-    return {**environ, **run.carried}
+    """Return an environ of its own: a stream in the captured one would make a circle, from the run back to the run."""
+    captured = run.captured.scope
+    return {
+        **captured,
+        "wsgi.version": tuple(captured.get("wsgi.version", (1, 0))),
+        "wsgi.input": BufferedReader(_Pieces(run.body()), PIECE),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        **run.carried,
+    }
 
 
 class _Pieces(RawIOBase):
@@ -369,10 +386,31 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=Fields(EnvironHeaders(environ)),
+        headers=Fields(_fields(environ)),
         scope=environ,
         root_url=_root_url(environ),
     )
+
+
+def _fields(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a request (RFC 3875 §4.1.18); an empty length or type stands for none (§4.1.2)."""
+    for variable, value in environ.items():
+        name = _field_name(variable)
+        if name and (value or variable.startswith("HTTP_")):
+            yield name, value
+
+
+@lru_cache(KNOWN_NAMES)
+def _field_name(variable: str) -> str | None:
+    """Return the name of the field that a variable has; None: it has none."""
+    if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+        return variable.replace("_", "-").title()
+    if variable.startswith("HTTP_") and variable not in {
+        "HTTP_CONTENT_TYPE",
+        "HTTP_CONTENT_LENGTH",
+    }:
+        return variable[5:].replace("_", "-").title()
+    return None
 
 
 def _root_url(environ: WSGIEnvironment) -> str:

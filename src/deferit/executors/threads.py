@@ -53,5 +53,6 @@ class ThreadExecutor(Executor):
     def _work(self, queue: SimpleQueue[Work | None]) -> None:
         while (work := queue.get()) is not None:
             work.run()
+            del work  # it need not be kept until there is more
             with self._lock:
                 self._idle += queue is self._queue
