@@ -92,11 +92,15 @@ class AsyncSignal:
 
     def __init__(self) -> None:
         self._loop = current_loop()
+        self._thread = threading.get_ident()
         self._event = new_event()
 
     def set(self) -> None:
-        """Wake the task; from any thread."""
-        self._loop.post(self._set)
+        """Wake the task; from any thread, though from another one the loop has to be woken."""
+        if threading.get_ident() == self._thread:
+            self._set()
+        else:
+            self._loop.post(self._set)
 
     def clear(self) -> None:
         """Forget what was set."""
