@@ -87,6 +87,25 @@ class Signals:
         return [job_id for job_id in job_ids if job_id in self._watches]
 
 
+class Signal:
+    """An event that any thread sets and one waits for, again and again, cheaper than `threading.Event`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake the thread, or have its next waiting end at once."""
+        try:  # noqa: SIM105  `suppress` takes longer than all the rest
+            self._lock.release()
+        except RuntimeError:  # it was set already
+            pass
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it is set, at most so long, and forget that it was."""
+        self._lock.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+
+
 class AsyncSignal:
     """An event that any thread sets and one task waits for, again and again."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -15,7 +14,7 @@ from deferit._core.turns import Place
 from deferit._log import log_exception, log_new
 from deferit._process.runs import Run
 from deferit._process.trials import Trial
-from deferit._signals import AsyncSignal
+from deferit._signals import AsyncSignal, Signal
 
 if TYPE_CHECKING:
     from deferit._core.effects import Try
@@ -46,7 +45,7 @@ class Trier:
             StoreError: it has not begun in time, and could not be stored to wait.
             BaseException: what the handler raised in place of a response.
         """
-        signal = threading.Event()
+        signal = Signal()
         run = self._run(effect, signal.set)
         place = self._place(run)
         if place is Place.STORE:
@@ -56,7 +55,6 @@ class Trier:
         deadline = time.monotonic() + effect.seconds
         while not run.tried.is_settled:
             signal.wait(self._time_left(run, deadline))
-            signal.clear()
         return self._answer(run)
 
     async def atries(self, effect: Try, meanwhile: Meanwhile = nullcontext) -> Response | Job:
