@@ -323,10 +323,12 @@ class Passage(Approach, ABC):
 
 def may_change(entries: Mapping[str, Any]) -> bool:
     """Whether some of these hold others, which a handler may change before they are encoded."""
-    return any(isinstance(value, _CONTAINERS) for value in entries.values())
+    if _CONSTANT.issuperset(map(type, entries.values())):
+        return False
+    return any(isinstance(value, dict | list) for value in entries.values())
 
 
-_CONTAINERS = (dict, list)
+_CONSTANT = frozenset({str, bytes, int, float, bool, tuple, NoneType})
 
 
 _OWN_MEMORY = (

@@ -59,7 +59,11 @@ def test_a_signal_that_is_set_twice_ends_one_waiting() -> None:
     signal.wait()
     signal.wait(0.0)
 
-    thread = threading.Thread(target=lambda: (signal.wait(), late.set()))
+    def wait_once_more() -> None:
+        signal.wait()
+        late.set()
+
+    thread = threading.Thread(target=wait_once_more)
     thread.start()
 
     assert not late.is_set()
