@@ -58,11 +58,6 @@ class Recorder:
         """Whether some of the body was written."""
         return self._length > 0
 
-    @property
-    def headers(self) -> Pairs:
-        """The header fields as they were sent."""
-        return self._headers
-
     def response(self) -> Response:
         """Return the whole response as it was sent; of a long one only what was written after the last full piece."""
         assert self._status is not None
