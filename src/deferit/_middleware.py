@@ -6,11 +6,12 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.document import Site
-from deferit._core.effects import HookFailed
+from deferit._core.effects import HookFailed, Replica
 from deferit._core.flow import Submission, target
 from deferit._core.http import OF_THE_SUBMITTER
 from deferit._core.policy import decide
@@ -19,7 +20,7 @@ from deferit._core.problems import problem
 from deferit._core.visits import Visit
 from deferit._host import Hosted, name_of
 from deferit._process.engine import Engine, Hosting
-from deferit._records import Captured, encode, plain
+from deferit._records import Captured, decode_captured, encode, plain
 from deferit._spool import Spool
 from deferit.context import Approach
 from deferit.exceptions import OptionError
@@ -292,14 +293,42 @@ class Passage(Approach, ABC):
             self.let_go()
             raise
 
-    def captured(self, scope: dict[str, Any], body: bytes, chunks: int) -> bytes:
-        """Return the captured request, encoded; ``body`` is what follows the pieces that are stored already."""
+    def captured(self, scope: dict[str, Any], body: bytes, chunks: int = 0) -> Captured:
+        """Return the captured request; ``body`` is what follows the pieces that are stored already."""
         request = self.request()
         root_url = self.middleware.options.base_url or request.root_url
         url = request.url_at(root_url)
-        return encode(
-            Captured(self.middleware.interface, scope, url, body, chunks, self.is_placeholder)
-        )
+        return Captured(self.middleware.interface, scope, url, body, chunks, self.is_placeholder)
+
+    @abstractmethod
+    def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the entries of the scope or environ that can be stored, and those that are carried by reference."""
+
+    @abstractmethod
+    def references(self) -> dict[str, Any] | None:
+        """Return all of these as they are, None if some could change while they are replayed."""
+
+    def replica(self, body: bytes) -> Replica:
+        """Return the captured request as a trial replays it, encoded only if it has to be."""
+        references = self.references()
+        if references is not None:
+            return Replica(self.captured(references, body), {}, partial(self._encoded, body))
+        encoded, carried = self._encoded(body)
+        return Replica(decode_captured(encoded), carried, lambda: (encoded, carried))
+
+    def _encoded(self, body: bytes) -> tuple[bytes, dict[str, Any]]:
+        stored, carried = self.entries()
+        return encode(self.captured(stored, body)), carried
+
+
+def may_change(entries: Mapping[str, Any]) -> bool:
+    """Whether some of these hold others, which a handler may change before they are encoded."""
+    if _CONSTANT.issuperset(map(type, entries.values())):
+        return False
+    return any(isinstance(value, dict | list) for value in entries.values())
+
+
+_CONSTANT = frozenset({str, bytes, int, float, bool, tuple, NoneType})
 
 
 _OWN_MEMORY = (

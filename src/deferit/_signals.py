@@ -87,16 +87,39 @@ class Signals:
         return [job_id for job_id in job_ids if job_id in self._watches]
 
 
+class Signal:
+    """An event that any thread sets and one waits for, again and again, cheaper than `threading.Event`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake the thread, or have its next waiting end at once."""
+        try:  # noqa: SIM105  `suppress` takes longer than all the rest
+            self._lock.release()
+        except RuntimeError:  # it was set already
+            pass
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it is set, at most so long, and forget that it was."""
+        self._lock.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+
+
 class AsyncSignal:
     """An event that any thread sets and one task waits for, again and again."""
 
     def __init__(self) -> None:
         self._loop = current_loop()
+        self._thread = threading.get_ident()
         self._event = new_event()
 
     def set(self) -> None:
-        """Wake the task; from any thread."""
-        self._loop.post(self._set)
+        """Wake the task; from any thread, though from another one the loop has to be woken."""
+        if threading.get_ident() == self._thread:
+            self._set()
+        else:
+            self._loop.post(self._set)
 
     def clear(self) -> None:
         """Forget what was set."""

@@ -25,9 +25,10 @@ from deferit._core.effects import (
 from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import OF_THE_SUBMITTER, Fields, Request, Response, is_host, merged
 from deferit._host import HOSTING
-from deferit._middleware import Middleware, Passage, split
+from deferit._middleware import Middleware, Passage, may_change, split
 from deferit._misuse import refuse_other_interface, warn_of_lost_marks
 from deferit._process.runs import Replayer
+from deferit._records import encode
 from deferit.context import current
 from deferit.exceptions import OptionError, StoreError, StoreUnavailable
 from deferit.executors.event_loop import EventLoopExecutor
@@ -49,6 +50,9 @@ OF_THE_PROCESS = ("app", "router")
 
 NOT_CAPTURED = frozenset({*OF_THE_PROCESS, "state", "extensions", "headers"})
 """Entries of a scope that are left out of a capture, or are captured in their own way."""
+
+IN_THEIR_OWN_WAY = NOT_CAPTURED | {"asgi"}
+"""The same of a capture by reference: an application does not change what the server says of itself."""
 
 OF_THE_SUBMITTER_IN_BYTES = frozenset(name.encode() for name in OF_THE_SUBMITTER)
 
@@ -286,11 +290,13 @@ class _ASGIPassage(Passage):
             piece = await anyio.to_thread.run_sync(spool.read)
             await self.middleware.engine.aperform(Append(effect.job_id, 0, index, piece))
         last = await anyio.to_thread.run_sync(spool.read) if chunks else spool.read()
-        stored, carried = self._entries()
+        if effect.stores_nothing and not chunks:
+            return CapturedRequest(replica=self.replica(last))
+        stored, carried = self.entries()
         if carried:
             self.middleware.engine.carry(effect.job_id, carried)
         digest = await anyio.to_thread.run_sync(spool.digest) if effect.needs_digest else ""
-        return CapturedRequest(self.captured(stored, last, chunks), digest, not chunks)
+        return CapturedRequest(encode(self.captured(stored, last, chunks)), digest)
 
     async def _receive_the_rest(self, spool: Spool) -> None:
         spool.check(self.request().headers.get("Content-Length", 0, type=int))
@@ -315,19 +321,36 @@ class _ASGIPassage(Passage):
         if not is_over:
             raise ClientGone
 
-    def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the entries of the scope that can be stored, and those that are carried by reference."""
+    def references(self) -> dict[str, Any] | None:
+        scope = self.scope
+        entries = {name: scope[name] for name in scope if name not in IN_THEIR_OWN_WAY}
+        if may_change(entries) or self._added_state():
+            return None
+        entries["headers"] = self._headers()
+        entries["state"] = {}
+        for name in ("asgi", "extensions"):
+            if name in scope:
+                entries[name] = (
+                    scope[name] if name == "asgi" else {}
+                )  # a replay offers no extensions
+        return entries
+
+    def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
         stored, carried = split(self.scope, NOT_CAPTURED)
-        stored["headers"] = [
-            pair
-            for pair in self.scope["headers"]
-            if pair[0].lower() not in OF_THE_SUBMITTER_IN_BYTES
-        ]
+        stored["headers"] = self._headers()
         if "extensions" in self.scope:
             stored["extensions"] = {}  # a replay offers none
         added = self._added_state()
         stored["state"], state = split(added, ()) if added else ({}, {})
         return stored, {**carried, "state": state} if state else carried
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the fields that do not speak of the submitter's connection."""
+        return [
+            pair
+            for pair in self.scope["headers"]
+            if pair[0].lower() not in OF_THE_SUBMITTER_IN_BYTES
+        ]
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""

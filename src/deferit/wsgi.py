@@ -26,9 +26,10 @@ from deferit._core.effects import (
 from deferit._core.flow import answer, submit, unreadable
 from deferit._core.http import Fields, Request, Response, is_host, merged
 from deferit._core.recorder import PIECE
-from deferit._middleware import Middleware, Passage, is_of_the_submitter, split
+from deferit._middleware import Middleware, Passage, is_of_the_submitter, may_change, split
 from deferit._misuse import refuse_itself, refuse_other_interface, warn_of_lost_marks
 from deferit._process.runs import Replayer
+from deferit._records import encode
 from deferit.context import current
 from deferit.exceptions import StoreError
 from deferit.executors.threads import ThreadExecutor
@@ -223,26 +224,35 @@ class _WSGIPassage(Passage):
         """
         self._input.drain()
         chunks = self.spool.rewind(in_one=effect.stores_nothing)
+        if effect.stores_nothing and not chunks:
+            return CapturedRequest(replica=self.replica(self.spool.read()))
         for index in range(chunks):
             self.middleware.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
-        stored, carried = self._entries()
+        stored, carried = self.entries()
         self.middleware.engine.carry(effect.job_id, carried)
-        encoded = self.captured(stored, self.spool.read(), chunks)
+        encoded = encode(self.captured(stored, self.spool.read(), chunks))
         digest = self.spool.digest() if effect.needs_digest else ""
-        return CapturedRequest(encoded, digest, not chunks)
+        return CapturedRequest(encoded, digest)
 
-    def _entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the entries of the environ that can be stored, and those that are carried by reference."""
+    def references(self) -> dict[str, Any] | None:
+        entries = self._captured_entries()
+        return None if may_change(entries) else entries
+
+    def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return split(self._captured_entries(), ())
+
+    def _captured_entries(self) -> dict[str, Any]:
+        """Return the entries that a replay has."""
         left_out = {
             name
             for name, value in self.environ.items()
             if (is_out := _is_of_the_connection(name))
             or (is_out is None and _is_known(name, value))
         }
-        stored, carried = split(self.environ, left_out)
+        entries = {name: self.environ[name] for name in self.environ if name not in left_out}
         if self._input.length:
-            stored["CONTENT_LENGTH"] = str(self._input.length)
-        return stored, carried
+            entries["CONTENT_LENGTH"] = str(self._input.length)
+        return entries
 
 
 @lru_cache(KNOWN_NAMES)

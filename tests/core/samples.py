@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import Headers
 
 from deferit._core.document import Site
-from deferit._core.effects import CapturedRequest, Effect, Flow
+from deferit._core.effects import CapturedRequest, Effect, Flow, Replica
 from deferit._core.flow import Submission
 from deferit._core.http import Request, Response
 from deferit._core.job import Failure, Job, Result, Status
@@ -31,6 +31,7 @@ RESULT = f"{MONITOR}/result"
 EVENTS = f"{MONITOR}/events"
 LINKS = f'<{MONITOR}>; rel="monitor", <{EVENTS}>; rel="monitor"; type="text/event-stream"'
 CAPTURED = CapturedRequest(b"a captured request", "the digest of its body")
+REPLICA = Replica("a captured request", {}, lambda: (CAPTURED.encoded, {}))
 
 
 def a_job(**changes: Any) -> Job:

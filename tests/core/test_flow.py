@@ -12,6 +12,7 @@ from tests.core.samples import (
     JOB_ID,
     MONITOR,
     NOON,
+    REPLICA,
     RESULT,
     SITE,
     TTL,
@@ -34,6 +35,7 @@ from deferit._core.callback import Callback
 from deferit._core.commands import Cancel, Create, Purge
 from deferit._core.effects import (
     Capture,
+    CapturedRequest,
     Effect,
     Foresee,
     HookFailed,
@@ -291,14 +293,14 @@ def test_an_accept_hook_that_has_nothing_against_it_lets_it_pass() -> None:
 
 # --- trying first: mode auto -----------------------------------------------------------------------------------------
 
-TRIED = Try(a_job(), CAPTURED.encoded, 2.0)
+TRIED = Try(a_job(), REPLICA, 2.0)
 
 
 def tried(**headers: Any) -> Driven:
     """Return the flow of a request in mode auto as it is when the handler has begun."""
     driven = Driven(submit(a_submission(2.0, is_tried=True, **headers)))
     assert driven.effect == Capture(JOB_ID, stores_nothing=True)
-    assert driven.answer(CAPTURED) == Now()
+    assert driven.answer(CapturedRequest(replica=REPLICA)) == Now()
     assert driven.answer(NOON) == TRIED
     return driven
 
@@ -306,7 +308,7 @@ def tried(**headers: Any) -> Driven:
 def test_a_request_too_long_for_memory_is_made_durable_before_it_is_tried() -> None:
     driven = Driven(submit(a_submission(2.0, is_tried=True)))
 
-    assert driven.answer(replace(CAPTURED, is_whole=False)) == Create(a_job(), CAPTURED.encoded)
+    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded)
     assert driven.answer(a_job()) == Wait(a_job(), 2.0)
 
 

@@ -55,7 +55,7 @@ def test_it_tells_the_fields_as_they_were_sent() -> None:
 
     recorder.start(201, fields)
 
-    assert recorder.headers == fields
+    assert recorder.response().headers == fields
 
 
 def test_it_is_whole_once_it_was_begun_and_ended() -> None:
@@ -175,7 +175,7 @@ def test_a_field_is_taken_only_if_it_stays_one_field_on_every_server(name: str, 
     except IllegalResponse:
         pass
     else:
-        ((kept, taken),) = recorder.headers
+        ((kept, taken),) = recorder.response().headers
         line = f"{kept}: {taken}\r\n".encode("latin-1")
         parsed = h11.Connection(h11.CLIENT)
         parsed.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
@@ -192,7 +192,7 @@ def test_what_http_allows_is_taken_as_it_is(name: str, value: str) -> None:
 
     recorder.start(200, ((name, value), (name, f" {value}\t")))
 
-    assert recorder.headers == ((name, value), (name, value))
+    assert recorder.response().headers == ((name, value), (name, value))
 
 
 @pytest.mark.parametrize("status", [0, 99, 100, 199, 600, 999, -1])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from deferit._core.commands import Create, Renew
+from deferit._core.effects import Replica
 from deferit._core.ids import RANDOM_BYTES, make_id
 from deferit._core.job import Job
 from deferit._process.claims import Claims
@@ -16,7 +17,7 @@ from deferit._process.runs import Replayer
 from deferit._process.trier import Trier
 from deferit._process.upkeep import Upkeep
 from deferit._process.worker import Worker
-from deferit._records import Captured, encode
+from deferit._records import Captured, decode_captured, encode
 from deferit.executors.threads import ThreadExecutor
 from deferit.options import Options
 from deferit.stores.memory import MemoryStore
@@ -126,6 +127,12 @@ class Handlers(Replayer):
 
 def captured(body: bytes = b"", chunks: int = 0) -> bytes:
     return encode(Captured("test", {}, "https://shop.example/reports", body, chunks))
+
+
+def replica() -> Replica:
+    """Return a captured request as a trial takes it."""
+    encoded = captured()
+    return Replica(decode_captured(encoded), {}, lambda: (encoded, {}))
 
 
 def draft(number: int = 0, ledger: Ledger | None = None, **changes: Any) -> Job:

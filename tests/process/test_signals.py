@@ -7,7 +7,7 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE
 
-from deferit._signals import AsyncSignal, Signals
+from deferit._signals import AsyncSignal, Signal, Signals
 
 
 def test_who_waits_for_a_job_is_woken_and_nobody_else() -> None:
@@ -31,6 +31,45 @@ def test_all_who_wait_for_one_job_are_woken() -> None:
         assert [wake.is_set() for wake in wakes] == [True, True, False]
         signals.notify_all()
         assert all(wake.is_set() for wake in wakes)
+
+
+def test_a_thread_that_waits_is_woken_by_others_again_and_again() -> None:
+    here, there = Signal(), Signal()
+    woken: list[int] = []
+
+    def answer() -> None:
+        for number in range(3):
+            there.wait()
+            woken.append(number)
+            here.set()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for number in range(3):
+        there.set()
+        here.wait(PATIENCE)
+        assert woken[-1] == number
+    thread.join(PATIENCE)
+
+
+def test_a_signal_that_is_set_twice_ends_one_waiting() -> None:
+    signal, late = Signal(), threading.Event()
+    signal.set()
+    signal.set()
+    signal.wait()
+    signal.wait(0.0)
+
+    def wait_once_more() -> None:
+        signal.wait()
+        late.set()
+
+    thread = threading.Thread(target=wait_once_more)
+    thread.start()
+
+    assert not late.is_set()
+    signal.set()
+    assert late.wait(PATIENCE)
+    thread.join(PATIENCE)
 
 
 def test_nobody_is_remembered_who_has_gone() -> None:

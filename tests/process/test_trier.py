@@ -4,7 +4,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.process.parts import PATIENCE, Process, answer, captured, draft, eventually
+from tests.process.parts import PATIENCE, Process, answer, draft, eventually, replica
 
 from deferit._core.commands import Create, Limits
 from deferit._core.effects import ShuttingDown, Try
@@ -25,13 +25,13 @@ class Client(threading.Thread):
     def __init__(self, process: Process, job: Job, seconds: float, limits: Limits | None) -> None:
         super().__init__()
         self._process = process
-        self._effect = Try(job, captured(), seconds, limits)
+        self._effect = Try(job, replica(), seconds, limits)
         self._end: Response | Job | Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self._end = self._process.trier.tries(self._effect, {})
+            self._end = self._process.trier.tries(self._effect)
         except Exception as exc:  # noqa: BLE001  a test looks at it
             self._end = exc
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,8 +44,8 @@ class ShuttingDown(Exception):
 class Capture(msgspec.Struct, frozen=True, gc=False):
     """Take the request's body to its end, and return `CapturedRequest`.
 
-    What is long of it is stored; with ``stores_nothing`` only what is too long for memory. Raises `RequestTooLarge` and
-    `ClientGone`.
+    What is long of it is stored; with ``stores_nothing`` only what is too long for memory, and if nothing is, the
+    answer has a `Replica`. Raises `RequestTooLarge` and `ClientGone`.
     """
 
     job_id: str
@@ -53,15 +53,27 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
     stores_nothing: bool = False
 
 
+class Replica(msgspec.Struct, frozen=True):
+    """A captured request that is still in memory, where a trial replays it from; most are never stored.
+
+    ``captured`` is what a replay takes, with ``carried``, which goes by reference. ``encode`` returns what is to be
+    stored, and carried with that.
+    """
+
+    captured: Any
+    carried: Mapping[str, Any]
+    encode: Callable[[], tuple[bytes, Mapping[str, Any]]]
+
+
 class CapturedRequest(msgspec.Struct, frozen=True, gc=False):
     """A captured request, encoded for the store, and, if asked for, the SHA-256 of its body in hexadecimal digits.
 
-    ``is_whole`` says that no part of it lies in the store already.
+    One with a ``replica`` is not encoded yet.
     """
 
-    encoded: bytes
+    encoded: bytes = b""
     digest: str = ""
-    is_whole: bool = True
+    replica: Replica | None = None
 
 
 class Try(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +85,7 @@ class Try(msgspec.Struct, frozen=True, gc=False):
     """
 
     job: Job
-    request: bytes
+    replica: Replica
     seconds: float
     limits: Limits | None = None
 

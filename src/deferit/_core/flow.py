@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from deferit._core.allowed import AllowList
     from deferit._core.commands import Limits
+    from deferit._core.effects import Replica
     from deferit._core.estimate import Known, Outlook
     from deferit._core.http import Request
     from deferit._core.policy import AcceptHook, Deferral, Mark, Refusal
@@ -145,8 +146,8 @@ def _submit(submission: Submission) -> Flow:
     is_tried = deferral.is_tried and not has_twins and submission.draft.slots is None
     captured: CapturedRequest = yield Capture(submission.draft.id, has_twins, is_tried)
     draft = _identified(submission, key, captured)
-    if is_tried and captured.is_whole:
-        return (yield from _tried(submission, captured))
+    if captured.replica is not None:
+        return (yield from _tried(submission, captured.replica))
     job: Job = yield Create(draft, captured.encoded, limits=submission.limits)
     if deferral.wait > 0 and not job.is_finished:
         job = yield from _waited(job, deferral.wait)
@@ -154,11 +155,11 @@ def _submit(submission: Submission) -> Flow:
     return (yield from _accepted(submission, job, is_replayed=is_replayed))
 
 
-def _tried(submission: Submission, captured: CapturedRequest) -> Flow:
+def _tried(submission: Submission, replica: Replica) -> Flow:
     """Begin without storing anything; a handler that ends in time answers as if nobody had deferred it."""
     seconds = submission.deferral.wait
     begun: float = yield Now()
-    end: Job | Response = yield Try(submission.draft, captured.encoded, seconds, submission.limits)
+    end: Job | Response = yield Try(submission.draft, replica, seconds, submission.limits)
     if isinstance(end, Response):
         return document.answered_in_time(end)
     now: float = yield Now()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from deferit._core.http import NEVER_REPLAYED, Pairs, first, without
+from deferit._core.http import NEVER_REPLAYED, Pairs, Response, first, without
 from deferit._core.ids import urlsafe
 from deferit._core.job import Result
 
@@ -42,7 +42,7 @@ class Recorder:
         self._status: int | None = None
         self._headers: Pairs = ()
         self._pending = bytearray()
-        self._digest = sha256()
+        self._digest: Any = None  # of the pieces
         self._length = 0
         self._pieces = 0
         self._is_ended = False
@@ -58,10 +58,10 @@ class Recorder:
         """Whether some of the body was written."""
         return self._length > 0
 
-    @property
-    def headers(self) -> Pairs:
-        """The header fields as they were sent."""
-        return self._headers
+    def response(self) -> Response:
+        """Return the whole response as it was sent; of a long one only what was written after the last full piece."""
+        assert self._status is not None
+        return Response(self._status, self._headers, bytes(self._pending))
 
     def start(self, status: int, headers: Pairs) -> None:
         """Take the status code and header fields; a later start replaces an earlier one, as WSGI allows.
@@ -86,11 +86,12 @@ class Recorder:
         if self._length > self._limit:
             self.is_too_large = True
             raise ResultTooLarge
-        self._digest.update(data)
         self._pending += data
         while len(self._pending) > PIECE:
             piece = bytes(self._pending[:PIECE])
             del self._pending[:PIECE]
+            self._digest = self._digest or sha256()
+            self._digest.update(piece)
             yield self._pieces, piece
             self._pieces += 1
 
@@ -104,11 +105,15 @@ class Recorder:
         last = bytes(self._pending)
         headers = self._absolute(without(self._headers, NEVER_REPLAYED))
         chunks = self._pieces + bool(last)
-        return Result(self._status, headers, self._length, chunks, self._etag()), last
+        return Result(self._status, headers, self._length, chunks, self._etag(last)), last
 
-    def _etag(self) -> str:
+    def _etag(self, last: bytes) -> str:
         own = first(self._headers, "etag")
-        return own or f'"{urlsafe(self._digest.digest())}"'
+        if own:
+            return own
+        digest = self._digest.copy() if self._digest else sha256()
+        digest.update(last)
+        return f'"{urlsafe(digest.digest())}"'
 
     def _absolute(self, headers: Pairs) -> Pairs:
         """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""

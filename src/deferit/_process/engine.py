@@ -235,7 +235,7 @@ class Engine:
             case Create():
                 return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
             case Try():
-                return self._trier.tries(effect, self._carried.pop(effect.job.id, {}))
+                return self._trier.tries(effect)
             case Wait():
                 return self._wait(effect)
             case Stop(job):
@@ -259,7 +259,7 @@ class Engine:
             case Create():
                 return self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
             case Try():
-                return self._trier.atries(effect, self._carried.pop(effect.job.id, {}))
+                return self._trier.atries(effect)
             case Wait():
                 return self._await(effect)
             case Stop(job):
@@ -279,8 +279,7 @@ class Engine:
         """Same as `aperform`, but spends the time in ``meanwhile`` if it takes a while."""
         if not self._is_started:
             await anyio.to_thread.run_sync(self._start_for, effect)
-        carried = self._carried.pop(effect.job.id, {})
-        return await self._trier.atries(effect, carried, meanwhile)
+        return await self._trier.atries(effect, meanwhile)
 
     async def _astarted(self, effect: Effect) -> object:
         """Start, then perform an effect."""

@@ -21,6 +21,7 @@ from deferit.executors.base import Work
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+    from deferit._core.http import Response
     from deferit._core.job import Job
     from deferit._process.trials import Trial
     from deferit._process.worker import Worker
@@ -132,6 +133,11 @@ class Run(RunningJob, Work):
         """The trial that it is, as is known of it."""
         assert self.trial is not None
         return self.trial
+
+    def response(self) -> Response | None:
+        """Return the whole response as it was sent, None if there is none."""
+        recorder = self.recorder
+        return recorder.response() if recorder.is_whole and not recorder.is_too_large else None
 
     def begin(self) -> None:
         """Take note that it begins now: it may have waited until others were over."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deferit._core.commands import Create
 from deferit._core.effects import ShuttingDown
 from deferit._core.http import Response
-from deferit._core.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from deferit._core.effects import Try
-    from deferit._core.http import Pairs
     from deferit._core.job import Job
     from deferit._process.runs import Run
 
@@ -27,15 +25,13 @@ class ResponseMissing(RuntimeError):
 
 
 class End:
-    """How a tried run ended."""
+    """How a tried run ended: with its response, or with what came out of the application, or with both."""
 
-    def __init__(
-        self, outcome: Outcome, escaped: BaseException | None, headers: Pairs = ()
-    ) -> None:
-        self.outcome = outcome
+    __slots__ = ("escaped", "response")
+
+    def __init__(self, response: Response | None, escaped: BaseException | None) -> None:
+        self.response = response
         self.escaped = escaped
-        self.headers = headers
-        """The response's as they were sent; the outcome's are made to be read elsewhere."""
 
 
 class Trial:
@@ -106,11 +102,14 @@ class Trial:
         if self._job is not None:
             return self._job
         assert self._end is not None
-        outcome = self._end.outcome
-        if outcome.result is None:
+        response = self._end.response
+        if response is None:
             raise self._end.escaped or ResponseMissing
-        body = b"".join([*self._pieces, outcome.body])
-        return Response(outcome.result.status, self._end.headers, body)
+        if not self._pieces:
+            return response
+        assert isinstance(response.body, bytes)
+        body = b"".join([*self._pieces, response.body])
+        return Response(response.status, response.headers, body)
 
     @property
     def aside(self) -> BaseException | None:
@@ -129,11 +128,13 @@ class Trial:
 
     def running(self, lease_until: float) -> Create:
         """Return the command that stores the job as one that runs: it cannot be refused any more."""
-        return Create(self.effect.job.claimed(self.begun_at), self.effect.request, lease_until)
+        request, _ = self.effect.replica.encode()
+        return Create(self.effect.job.claimed(self.begun_at), request, lease_until)
 
-    def waiting(self) -> Create:
-        """Return the command that stores the job as one that waits, if there is room for it."""
-        return Create(self.effect.job, self.effect.request, limits=self.effect.limits)
+    def waiting(self) -> tuple[Create, Mapping[str, Any]]:
+        """Return the command that stores the job as one that waits, if there is room for it, and what is carried."""
+        request, carried = self.effect.replica.encode()
+        return Create(self.effect.job, request, limits=self.effect.limits), carried
 
     def was_kept(self, job: Job, store: Callable[[int, bytes], object]) -> End | None:
         """Take note that the job is in the store, and have it get what was held; return the end of the run if known."""
@@ -162,4 +163,4 @@ class Trial:
         """Take note that the run is over: without an end it was broken off, as the process is to end."""
         with self._lock:
             if self._end is None and not self._is_kept:
-                self._end = End(Outcome(None, None), ShuttingDown())
+                self._end = End(None, ShuttingDown())

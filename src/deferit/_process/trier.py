@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deferit._core.commands import Append
 from deferit._core.effects import ShuttingDown
@@ -15,12 +14,9 @@ from deferit._core.turns import Place
 from deferit._log import log_exception, log_new
 from deferit._process.runs import Run
 from deferit._process.trials import Trial
-from deferit._records import decode_captured
-from deferit._signals import AsyncSignal
+from deferit._signals import AsyncSignal, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from deferit._core.effects import Try
     from deferit._core.http import Response
     from deferit._core.job import Job
@@ -39,7 +35,7 @@ class Trier:
         self._worker = worker
         self._ledger = worker.ledger
 
-    def tries(self, effect: Try, carried: Mapping[str, Any]) -> Response | Job:
+    def tries(self, effect: Try) -> Response | Job:
         """Begin a job without storing it; return the handler's response if it comes in time, else the stored job.
 
         Where no slot is free it waits for one, as `Turns` says.
@@ -49,35 +45,29 @@ class Trier:
             StoreError: it has not begun in time, and could not be stored to wait.
             BaseException: what the handler raised in place of a response.
         """
-        signal = threading.Event()
-        run = self._run(effect, carried, signal.set)
+        signal = Signal()
+        run = self._run(effect, signal.set)
         place = self._place(run)
         if place is Place.STORE:
-            return self._worker.create(run.tried.waiting(), carried)
+            return self._worker.create(*run.tried.waiting())
         if place is Place.SLOT:
             self._worker.submit(run)
         deadline = time.monotonic() + effect.seconds
         while not run.tried.is_settled:
             signal.wait(self._time_left(run, deadline))
-            signal.clear()
         return self._answer(run)
 
-    async def atries(
-        self,
-        effect: Try,
-        carried: Mapping[str, Any],
-        meanwhile: Meanwhile = nullcontext,
-    ) -> Response | Job:
+    async def atries(self, effect: Try, meanwhile: Meanwhile = nullcontext) -> Response | Job:
         """Same as `tries`, but awaits; a job whose client leaves meanwhile is stored.
 
         All but the first moment is spent in ``meanwhile``.
         """
         await self._worker.aprepare()
         signal = AsyncSignal()
-        run = self._run(effect, carried, signal.set)
+        run = self._run(effect, signal.set)
         place = self._place(run)
         if place is Place.STORE:
-            return await self._worker.acreate(run.tried.waiting(), carried)
+            return await self._worker.acreate(*run.tried.waiting())
         try:
             if place is Place.SLOT:
                 await self._worker.asubmit(run)
@@ -96,12 +86,13 @@ class Trier:
             signal.clear()
             await signal.wait(self._time_left(run, deadline))
 
-    def _run(self, effect: Try, carried: Mapping[str, Any], wake: Callable[[], object]) -> Run:
+    def _run(self, effect: Try, wake: Callable[[], object]) -> Run:
         """Return the run of a job that is not stored."""
         worker = self._worker
         if worker.is_closing:
             raise ShuttingDown
-        run = Run(worker, effect.job, decode_captured(effect.request), carried, worker.backend)
+        replica = effect.replica
+        run = Run(worker, effect.job, replica.captured, replica.carried, worker.backend)
         run.attempt += 1
         run.trial = Trial(effect, self._keep, wake)
         return run
@@ -143,7 +134,7 @@ class Trier:
     def _keep(self, run: Run) -> None:
         """Have the job of a trial stored: as one that runs, or if it still stands in line as one that waits."""
         if self._worker.slots.step_out(run):
-            self._worker.queue(run.tried.waiting(), run.carried, partial(self._queued, run))
+            self._worker.queue(*run.tried.waiting(), partial(self._queued, run))
             run.over.set()
             self._worker.trials.discard(run)
             return
@@ -165,7 +156,7 @@ class Trier:
             self._worker.runs[run.id, run.attempt] = run
             end = run.tried.was_kept(run.job, partial(self._append, run))
             if end:
-                self._worker.finish(run, end)
+                self._worker.finish(run, end.escaped)
             if run.over.is_set():
                 self._worker.runs.pop((run.id, run.attempt), None)
         run.tried.wake()

@@ -125,7 +125,8 @@ class Worker:
     async def aprepare(self) -> None:
         """Have the executor ready before a job is promised to begin."""
         self.backend = current_loop().backend
-        await self.executor.aprepare(self.backend)
+        if not self.executor.is_ready(self.backend):
+            await self.executor.aprepare(self.backend)
 
     def commit(self, create: Create) -> Job:
         """Make a job durable, and begin it if it is claimed."""
@@ -137,9 +138,7 @@ class Worker:
 
     async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
-        self.backend = current_loop().backend
-        if not self.executor.is_ready(self.backend):
-            await self.aprepare()
+        await self.aprepare()
         return await self.acommit(self.at_once(create, carried))
 
     async def acommit(self, create: Create) -> Job:
@@ -258,31 +257,29 @@ class Worker:
     def ended(self, run: Run, escaped: BaseException | None) -> None:
         """Finish the job of a run that has come to its end; the run calls it, wherever that is."""
         try:
-            if not run.canceled and not isinstance(escaped, LeaseLost):
-                misses = run.captured.is_marked and not run.has_reached_mark
-                ended = outcome(run.recorder, escaped, run.raised, misses_handler=misses)
-                end = End(ended, escaped, run.recorder.headers)
-                if run.trial is None or not run.trial.holds_end(end):
-                    self.finish(run, end)
+            if run.canceled or isinstance(escaped, LeaseLost):
+                return
+            if run.trial is None or not run.trial.holds_end(End(run.response(), escaped)):
+                self.finish(run, escaped)
         except Exception:  # the run must leave, or its lease would be renewed for ever
             logger.exception("%s: the end of a job could not be taken down", run.route)
         finally:
             self._leave(run)
 
-    def finish(self, run: Run, end: End) -> None:
-        """Have the store take down how a run has ended."""
-        result, error = end.outcome.result, end.outcome.error
+    def finish(self, run: Run, escaped: BaseException | None) -> None:
+        """Have the store take down how a run has ended; ``escaped`` is what came out of the application."""
         now = self.ledger.now()
-        if run.is_cut_off or isinstance(end.escaped, ShuttingDown):
+        if run.is_cut_off or isinstance(escaped, ShuttingDown):
             self.ledger.submit(Release(run.id, run.attempt, now))
             return
+        misses = run.captured.is_marked and not run.has_reached_mark
+        ended = outcome(run.recorder, escaped, run.raised, misses_handler=misses)
+        result, error = ended.result, ended.error
         self.durations.add(run.job, now, error)
-        again_at = retry_at(run.job, end.outcome, now, _random())
-        self.ledger.submit(
-            Finish(run.id, run.attempt, now, result, error, end.outcome.body, again_at)
-        )
+        again_at = retry_at(run.job, ended, now, _random())
+        self.ledger.submit(Finish(run.id, run.attempt, now, result, error, ended.body, again_at))
         if error and error.code == "handler-exception":
-            log_exception(run, run.route, end.escaped or run.raised)
+            log_exception(run, run.route, escaped or run.raised)
 
     def broken_off(self, run: Run) -> None:
         """Give back the job of a run whose task was canceled: by a client, or because its loop ends."""
