@@ -84,22 +84,23 @@ class ASGIMiddleware(Middleware):
             self.is_new = False
             warn_of_lost_marks(scope.get("app", self.app))
         try:
-            path = _route_path(scope)
-            mounted = self.mounted(path)
+            path = _route_path(scope) if scope.get("root_path") else scope["path"]
+            mounted = self.mounted(path) if path.startswith(self._prefix) else None
             if mounted:
                 await self._answer(mounted, scope, receive, send)
                 return
             passage = _ASGIPassage(self, scope, receive, send)
-            route = self._routes.find(scope["method"], path) if self._has_routes else None
-            submission = self.configured(passage, route) if route else None
+            submission = self._routed(passage, path) if self._has_routes else None
             if submission is None:
                 token = current.set(passage)
                 try:
                     await self.app(scope, passage.receive, passage.send)
                 finally:
                     current.reset(token)
-                    if passage.placeholder is None:
+                    if passage.has_spool and passage.placeholder is None:
                         passage.let_go()
+                if not passage.is_deferrable:  # as most are: nothing more is asked of them
+                    return
                 submission = passage.submission()
             if submission:
                 await self._submit(submission, passage)
@@ -114,6 +115,11 @@ class ASGIMiddleware(Middleware):
             await self.app(scope, receive, send)
 
     # --- the way of a request ----------------------------------------------------------------------------------------
+
+    def _routed(self, passage: _ASGIPassage, path: str) -> Submission | None:
+        """Return the submission of a request to a configured route, if it is one and is deferred."""
+        route = self._routes.find(passage.scope["method"], path)
+        return self.configured(passage, route) if route else None
 
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
@@ -227,9 +233,10 @@ class _ASGIPassage(Passage):
         self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self.middleware = middleware
-        self.scope = _copied(scope)
+        self.scope = dict(scope)  # as it is now, before the application leaves its own things in it
+        if "state" in scope:
+            self.scope["state"] = dict(scope["state"])
         self._inner_scope = scope
-        self._local = middleware.local
         self.outer_send = send
         self._outer_receive = receive
 
@@ -331,7 +338,7 @@ class _ASGIPassage(Passage):
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
-        own = self._local.state
+        own = self.middleware.local.state
         state = self.scope.get("state")
         if not state:
             return {}
@@ -456,14 +463,6 @@ class _Lifespan:
         await self._receive()
         await anyio.to_thread.run_sync(self._middleware.close)
         await self._send({"type": "lifespan.shutdown.complete"})
-
-
-def _copied(scope: Scope) -> Scope:
-    """Return a scope as it is now, before the application leaves its own things in it."""
-    copy = dict(scope)
-    if "state" in copy:
-        copy["state"] = dict(copy["state"])
-    return copy
 
 
 def _route_path(scope: Scope) -> str:
