@@ -25,7 +25,6 @@ from deferit._process.forecaster import INTERVAL, Forecaster
 from deferit._process.keeper import PAUSE, Duty, Keeper
 from deferit._process.ledger import Ledger
 from deferit._process.offers import Offers
-from deferit._process.server import is_stopping
 from deferit._process.slots import Slots
 from deferit._process.trier import Trier
 from deferit._process.upkeep import Upkeep
@@ -352,7 +351,7 @@ class Engine:
 
     def _look_at_server(self) -> None:
         """Make way as soon as the server was told to stop: it waits for those who wait here."""
-        if is_stopping():
+        if self._worker.server.is_stopping():
             self.drain()
 
     def _observe(self) -> None:

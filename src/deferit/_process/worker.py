@@ -21,7 +21,7 @@ from deferit._loops import current_loop
 from deferit._process.committer import returned
 from deferit._process.durations import Durations
 from deferit._process.runs import Run
-from deferit._process.server import is_stopping
+from deferit._process.server import Server
 from deferit._process.slots import Slots
 from deferit._process.trials import End
 from deferit._records import decode_captured
@@ -71,6 +71,7 @@ class Worker:
         self.new_ones: dict[str, bool] = {}
         """Jobs that are to wait, while they are created, each with whether it was taken in the same transaction."""
         self.backend = "asyncio"
+        self.server = Server()
         self.has_backlog = True
         self.is_draining = False
         self.is_closing = False
@@ -173,7 +174,7 @@ class Worker:
 
     def makes_way(self) -> bool:
         """Whether no more jobs begin here; the keeper hears of a server that stops a moment after it was told."""
-        return self.is_draining or is_stopping()
+        return self.is_draining or self.server.is_stopping()
 
     def _along_with(self, create: Create) -> Callable[[], object] | None:
         """Return what has waiting jobs taken in the transaction that creates this one, if it has to wait with them."""
