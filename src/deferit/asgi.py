@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
+    from deferit._process.engine import Engine
     from deferit._process.runs import Run
     from deferit._spool import Spool
     from deferit.executors.base import Executor
@@ -133,18 +134,10 @@ class ASGIMiddleware(Middleware):
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
-        engine = self.engine  # one to the end: after a close it refuses; a new one would wait
-
-        def perform(effect: Effect) -> Awaitable[object]:
-            if isinstance(effect, Capture):
-                return passage.capture(effect)
-            if isinstance(effect, Try):
-                return engine.atry(effect, passage.while_connected)
-            return engine.aperform(effect)
-
         self.local.remember(passage.scope)
+        passage.engine = self.engine
         try:
-            response = await adrive(submit(submission), perform)
+            response = await adrive(submit(submission), passage.perform)
         except ClientGone:
             return
         finally:
@@ -227,6 +220,9 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
+    middleware: ASGIMiddleware
+    engine: Engine
+    """One to the end: after a close it refuses, where a new one would wait."""
     _has_body_ended = False
 
     def __init__(
@@ -277,6 +273,14 @@ class _ASGIPassage(Passage):
         if self.placeholder is None:
             await self.outer_send(message)
 
+    def perform(self, effect: Effect) -> Awaitable[object]:
+        """Do what the flow of its submission yields."""
+        if isinstance(effect, Capture):
+            return self.capture(effect)
+        if isinstance(effect, Try):
+            return self.engine.atry(effect, self.while_connected)
+        return self.engine.aperform(effect)
+
     async def capture(self, effect: Capture) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
@@ -291,11 +295,11 @@ class _ASGIPassage(Passage):
         chunks = spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
             piece = await anyio.to_thread.run_sync(spool.read)
-            await self.middleware.engine.aperform(Append(effect.job_id, 0, index, piece))
+            await self.engine.aperform(Append(effect.job_id, 0, index, piece))
         last = await anyio.to_thread.run_sync(spool.read) if chunks else spool.read()
         stored, carried = self._entries()
         if carried:
-            self.middleware.engine.carry(effect.job_id, carried)
+            self.engine.carry(effect.job_id, carried)
         digest = await anyio.to_thread.run_sync(spool.digest) if effect.needs_digest else ""
         return CapturedRequest(self.captured(stored, last, chunks), digest, not chunks)
 
