@@ -220,7 +220,6 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
-    middleware: ASGIMiddleware
     engine: Engine
     """One to the end: after a close it refuses, where a new one would wait."""
     _has_body_ended = False
@@ -233,6 +232,7 @@ class _ASGIPassage(Passage):
         if "state" in scope:
             self.scope["state"] = dict(scope["state"])
         self._inner_scope = scope
+        self._local = middleware.local
         self.outer_send = send
         self._outer_receive = receive
 
@@ -342,7 +342,7 @@ class _ASGIPassage(Passage):
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
-        own = self.middleware.local.state
+        own = self._local.state
         state = self.scope.get("state")
         if not state:
             return {}

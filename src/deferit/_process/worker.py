@@ -29,7 +29,7 @@ from deferit._signals import AsyncSignal
 from deferit.exceptions import JobNotFound, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from deferit._process.ledger import Ledger
     from deferit._process.runs import Replayer
@@ -136,7 +136,7 @@ class Worker:
             self.start(run)
         return cast("Job", returned(result))
 
-    def acreate(self, create: Create, carried: Mapping[str, Any]) -> Awaitable[Job]:
+    def acreate(self, create: Create, carried: Mapping[str, Any]) -> Coroutine[Any, Any, Job]:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
         self.backend = current_loop().backend
         if self.executor.is_ready(self.backend):
