@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import RunVar, current_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 
 class Loop:
@@ -52,7 +52,7 @@ class Event(Protocol):
         """Whether it was set."""
         ...
 
-    async def wait(self, seconds: float | None = None) -> object:
+    def wait(self, seconds: float | None = None) -> Awaitable[object]:
         """Wait until it is set, at most so long."""
         ...
 
@@ -71,17 +71,18 @@ class _AsyncioEvent:
     def is_set(self) -> bool:
         return self._is_set
 
-    async def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float | None = None) -> Awaitable[object]:
+        waiting = self._waiting = asyncio.get_running_loop().create_future()
         if self._is_set:
-            return
-        loop = asyncio.get_running_loop()
-        self._waiting = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+            waiting.set_result(None)
+        return waiting if seconds is None else self._wait(waiting, seconds)
+
+    async def _wait(self, waiting: asyncio.Future[None], seconds: float) -> None:
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake)
         try:
-            await self._waiting
+            await waiting
         finally:
-            if timer:
-                timer.cancel()
+            timer.cancel()
 
     def _wake(self) -> None:
         if self._waiting and not self._waiting.done():

@@ -224,6 +224,7 @@ class Passage(Approach, ABC):
 
     middleware: Middleware
     is_deferrable = False
+    has_spool = False
     placeholder: Pairs | None = None
     _mark: Mark | None = None
     _deferral: Deferral | None = None
@@ -244,6 +245,7 @@ class Passage(Approach, ABC):
     def spool(self) -> Spool:
         """What the application has read of the body."""
         if self._spool is None:
+            self.has_spool = True
             self._spool = Spool(self.middleware.options.max_body, self.may_reach_a_mark)
         return self._spool
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
+    from deferit._process.engine import Engine
     from deferit._process.runs import Run
     from deferit._spool import Spool
     from deferit.executors.base import Executor
@@ -88,22 +89,23 @@ class ASGIMiddleware(Middleware):
             self.is_new = False
             warn_of_lost_marks(scope.get("app", self.app))
         try:
-            path = _route_path(scope)
-            mounted = self.mounted(path)
+            path = _route_path(scope) if scope.get("root_path") else scope["path"]
+            mounted = self.mounted(path) if path.startswith(self._prefix) else None
             if mounted:
                 await self._answer(mounted, scope, receive, send)
                 return
             passage = _ASGIPassage(self, scope, receive, send)
-            route = self._routes.find(scope["method"], path) if self._has_routes else None
-            submission = self.configured(passage, route) if route else None
+            submission = self._routed(passage, path) if self._has_routes else None
             if submission is None:
                 token = current.set(passage)
                 try:
                     await self.app(scope, passage.receive, passage.send)
                 finally:
                     current.reset(token)
-                    if passage.placeholder is None:
+                    if passage.has_spool and passage.placeholder is None:
                         passage.let_go()
+                if not passage.is_deferrable:  # as most are: nothing more is asked of them
+                    return
                 submission = passage.submission()
             if submission:
                 await self._submit(submission, passage)
@@ -119,6 +121,11 @@ class ASGIMiddleware(Middleware):
 
     # --- the way of a request ----------------------------------------------------------------------------------------
 
+    def _routed(self, passage: _ASGIPassage, path: str) -> Submission | None:
+        """Return the submission of a request to a configured route, if it is one and is deferred."""
+        route = self._routes.find(passage.scope["method"], path)
+        return self.configured(passage, route) if route else None
+
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
         visit = self.visit(_request(scope))
@@ -131,18 +138,10 @@ class ASGIMiddleware(Middleware):
 
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
-        engine = self.engine  # one to the end: after a close it refuses; a new one would wait
-
-        def perform(effect: Effect) -> Awaitable[object]:
-            if isinstance(effect, Capture):
-                return passage.capture(effect)
-            if isinstance(effect, Try):
-                return engine.atry(effect, passage.while_connected)
-            return engine.aperform(effect)
-
         self.local.remember(passage.scope)
+        passage.engine = self.engine
         try:
-            response = await adrive(submit(submission), perform)
+            response = await adrive(submit(submission), passage.perform)
         except ClientGone:
             return
         finally:
@@ -225,13 +224,17 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
+    engine: Engine
+    """One to the end: after a close it refuses, where a new one would wait."""
     _has_body_ended = False
 
     def __init__(
         self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self.middleware = middleware
-        self.scope = _copied(scope)
+        self.scope = dict(scope)  # as it is now, before the application leaves its own things in it
+        if "state" in scope:
+            self.scope["state"] = dict(scope["state"])
         self._inner_scope = scope
         self._local = middleware.local
         self.outer_send = send
@@ -274,6 +277,14 @@ class _ASGIPassage(Passage):
         if self.placeholder is None:
             await self.outer_send(message)
 
+    def perform(self, effect: Effect) -> Awaitable[object]:
+        """Do what the flow of its submission yields."""
+        if isinstance(effect, Capture):
+            return self.capture(effect)
+        if isinstance(effect, Try):
+            return self.engine.atry(effect, self.while_connected)
+        return self.engine.aperform(effect)
+
     async def capture(self, effect: Capture) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
@@ -288,13 +299,13 @@ class _ASGIPassage(Passage):
         chunks = spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
             piece = await anyio.to_thread.run_sync(spool.read)
-            await self.middleware.engine.aperform(Append(effect.job_id, 0, index, piece))
+            await self.engine.aperform(Append(effect.job_id, 0, index, piece))
         last = await anyio.to_thread.run_sync(spool.read) if chunks else spool.read()
         if effect.stores_nothing and not chunks:
             return CapturedRequest(replica=self.replica(last))
         stored, carried = self.entries()
         if carried:
-            self.middleware.engine.carry(effect.job_id, carried)
+            self.engine.carry(effect.job_id, carried)
         digest = await anyio.to_thread.run_sync(spool.digest) if effect.needs_digest else ""
         return CapturedRequest(encode(self.captured(stored, last, chunks)), digest)
 
@@ -479,14 +490,6 @@ class _Lifespan:
         await self._receive()
         await anyio.to_thread.run_sync(self._middleware.close)
         await self._send({"type": "lifespan.shutdown.complete"})
-
-
-def _copied(scope: Scope) -> Scope:
-    """Return a scope as it is now, before the application leaves its own things in it."""
-    copy = dict(scope)
-    if "state" in copy:
-        copy["state"] = dict(copy["state"])
-    return copy
 
 
 def _route_path(scope: Scope) -> str:

@@ -25,6 +25,11 @@ class RunningJob(ABC):
     has_reached_mark: bool = False
     """Whether the replay has come to a marked handler."""
 
+    def defers(self, mark: Mark) -> bool:  # noqa: ARG002  whatever it says: now the handler runs
+        """Take note that a marked handler was reached, which is not deferred once more."""
+        self.has_reached_mark = True
+        return False
+
     @property
     @abstractmethod
     def canceled(self) -> bool:

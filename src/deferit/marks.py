@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from deferit._core.policy import Mark
 from deferit._schedule import mark_from_text
-from deferit.context import Approach, RunningJob, current
+from deferit.context import RunningJob, current
 from deferit.exceptions import OptionError
 from deferit.frameworks import placeholder
 
@@ -110,10 +110,7 @@ def _defers(mark: Mark, handler: Callable[..., Any]) -> bool:
     if found is None:
         _warn_once(handler)
         return False
-    if isinstance(found, Approach):
-        return found.defers(mark)
-    found.has_reached_mark = True
-    return False
+    return found.defers(mark)
 
 
 def _note(exc: BaseException) -> None:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.sse_memory import PER_CLIENT, measure
+from tests.matrix import IS_CHOSEN, STORE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.server
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(STORE != "sqlite" and IS_CHOSEN, reason="it changes the job in a file"),
+]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the resident set from /proc")

@@ -45,7 +45,7 @@ LONGEST_RETRY = 30
 """Seconds: the most that a client without an estimate is asked to wait between polls."""
 
 RECENT = 256
-"""Seconds whose texts are kept at hand: what happens at about the same time is told to many."""
+"""Instants and seconds whose texts are kept at hand: each is told more than once, or to many."""
 
 
 class Site(msgspec.Struct, frozen=True, gc=False):
@@ -182,6 +182,7 @@ def _error(job: Job, error: Failure) -> dict[str, Any]:
     }
 
 
+@lru_cache(RECENT)
 def _time(instant: float) -> str:
     """Return an instant as RFC 3339 has it, in UTC."""
     milliseconds = int(instant * 1000)

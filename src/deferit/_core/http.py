@@ -62,29 +62,28 @@ class Fields(Headers):
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._list = list(pairs)  # as they came; werkzeug would check that they can be sent
-        self._index: dict[str, list[str]] = {}
+        self._first: dict[str, str] = {}
         for name, value in self._list:
-            self._index.setdefault(name.lower(), []).append(value)
+            self._first.setdefault(name.lower(), value)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in self._index
+        return isinstance(key, str) and key.lower() in self._first
 
     def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]  # noqa: A002
         """Return the first value of a field, read by ``type`` if it is given, or the default."""
-        found = self._index.get(key.lower())
+        found = self._first.get(key.lower())
         if found is None:
             return default
         if type is None:
-            return found[0]
+            return found
         try:
-            return type(found[0])
+            return type(found)
         except ValueError:
             return default
 
     def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002
         """Return all values of a field."""
-        found = self._index.get(key.lower(), [])
-        return list(found) if type is None else super().getlist(key, type)
+        return super().getlist(key, type) if key.lower() in self._first else []
 
 
 class Request(Discreet, frozen=True):

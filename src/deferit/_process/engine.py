@@ -37,7 +37,6 @@ from deferit.executors.base import Dispatcher
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from deferit._core.commands import Command
     from deferit._core.effects import Effect
     from deferit._process.runs import Replayer
     from deferit._process.trier import Meanwhile
@@ -106,6 +105,8 @@ class Engine:
         callbacks, application = options.callbacks, options.application
         self._deliverer = Deliverer(callbacks, application, self._ledger) if callbacks else None
         self._carried: dict[str, Mapping[str, Any]] = {}
+        self._performs = self._what_is_performed()
+        self._aperforms = self._what_is_awaited()
         self._seen_version = -1
         self._cursor = -1
         self._random = Random()
@@ -227,53 +228,49 @@ class Engine:
 
     # --- what flows yield --------------------------------------------------------------------------------------------
 
-    def perform(self, effect: Effect) -> object:  # noqa: PLR0911  one for each kind
+    def perform(self, effect: Effect) -> object:
         """Do what a flow yields, and return the answer."""
         if not self._is_started:
             self._start_for(effect)
-        match effect:
-            case Create():
-                return self._worker.create(effect, self._carried.pop(effect.job.id, {}))
-            case Try():
-                return self._trier.tries(effect)
-            case Wait():
-                return self._wait(effect)
-            case Stop(job):
-                return self._offers.revoke(job) if self._offers else self._worker.stop(job)
-            case Now():
-                return self._ledger.now()
-            case Foresee():
-                return self._forecaster.foresee(effect)
-            case Recall():
-                return self._forecaster.recall(effect)
-            case _ if isinstance(effect, QUERIES):
-                return self._ledger.read(effect)
-            case _:
-                return self._ledger.execute(cast("Command", effect))
+        perform = self._performs.get(type(effect), self._ledger.execute)
+        return perform(effect)
 
-    def aperform(self, effect: Effect) -> Awaitable[object]:  # noqa: PLR0911  one for each kind
+    def aperform(self, effect: Effect) -> Awaitable[object]:
         """Same as `perform`, but to be awaited."""
         if not self._is_started:
             return self._astarted(effect)
-        match effect:
-            case Create():
-                return self._worker.acreate(effect, self._carried.pop(effect.job.id, {}))
-            case Try():
-                return self._trier.atries(effect)
-            case Wait():
-                return self._await(effect)
-            case Stop(job):
-                return self._astop(job)
-            case Now():
-                return self._anow()
-            case Foresee():
-                return self._forecaster.aforesee(effect)
-            case Recall():
-                return self._forecaster.arecall(effect)
-            case _ if isinstance(effect, QUERIES):
-                return self._ledger.aread(effect)
-            case _:
-                return self._ledger.aexecute(cast("Command", effect))
+        perform = self._aperforms.get(type(effect), self._ledger.aexecute)
+        return perform(effect)
+
+    def _what_is_performed(self) -> dict[type, Callable[[Any], object]]:
+        """Return what is done for each kind of effect; the others are commands."""
+        return {
+            Create: lambda create: self._worker.create(create, self._taken(create.job)),
+            Try: self._trier.tries,
+            Wait: self._wait,
+            Stop: lambda stop: self._stop(stop.job),
+            Now: lambda _: self._ledger.now(),
+            Foresee: self._forecaster.foresee,
+            Recall: self._forecaster.recall,
+            **dict.fromkeys(QUERIES, self._ledger.read),
+        }
+
+    def _what_is_awaited(self) -> dict[type, Callable[[Any], Awaitable[object]]]:
+        """Return the same, but to be awaited."""
+        return {
+            Create: lambda create: self._worker.acreate(create, self._taken(create.job)),
+            Try: self._trier.atries,
+            Wait: self._await,
+            Stop: lambda stop: self._astop(stop.job),
+            Now: lambda _: self._anow(),
+            Foresee: self._forecaster.aforesee,
+            Recall: self._forecaster.arecall,
+            **dict.fromkeys(QUERIES, self._ledger.aread),
+        }
+
+    def _taken(self, job: Job) -> Mapping[str, Any]:
+        """Return what was carried for a job."""
+        return self._carried.pop(job.id, {})
 
     async def atry(self, effect: Try, meanwhile: Meanwhile) -> object:
         """Same as `aperform`, but spends the time in ``meanwhile`` if it takes a while."""
@@ -288,6 +285,9 @@ class Engine:
 
     async def _anow(self) -> float:
         return self._ledger.now()
+
+    def _stop(self, job: Job) -> str:
+        return self._offers.revoke(job) if self._offers else self._worker.stop(job)
 
     async def _astop(self, job: Job) -> str:
         if self._offers:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, cast
 from deferit._core.commands import Finish, Renew, Sweep, Swept
 from deferit._core.ids import prefix_at
 from deferit._core.job import Failure, Status
+from deferit._core.queries import Get
 from deferit._log import log
 from deferit.exceptions import JobNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from deferit._core.job import Job
     from deferit._process.runs import Run
     from deferit._process.worker import Worker
 
@@ -36,7 +38,7 @@ class Upkeep:
 
     def _still_has(self, run: Run) -> bool:
         try:
-            job = self._ledger.get(run.id)
+            job = cast("Job", self._ledger.read(Get(run.id)))  # others have no use for it
         except JobNotFound:
             return False
         return job.status is Status.RUNNING and job.attempt == run.attempt

@@ -29,7 +29,7 @@ from deferit._signals import AsyncSignal
 from deferit.exceptions import JobNotFound, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from deferit._process.ledger import Ledger
     from deferit._process.runs import Replayer
@@ -136,8 +136,15 @@ class Worker:
             self.start(run)
         return cast("Job", returned(result))
 
-    async def acreate(self, create: Create, carried: Mapping[str, Any]) -> Job:
+    def acreate(self, create: Create, carried: Mapping[str, Any]) -> Coroutine[Any, Any, Job]:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
+        self.backend = current_loop().backend
+        if self.executor.is_ready(self.backend):
+            return self.acommit(self.at_once(create, carried))
+        return self._acreate_first(create, carried)
+
+    async def _acreate_first(self, create: Create, carried: Mapping[str, Any]) -> Job:
+        """Create a job when the executor is ready for it."""
         await self.aprepare()
         return await self.acommit(self.at_once(create, carried))
 
