@@ -22,12 +22,15 @@ class Watch:
         self._wake = wake
         self._latest: Job | None = None
         self._is_gone = False
+        self._lock = threading.Lock()
 
     def tell(self, job: Job | None, *, is_gone: bool = False) -> None:
         """Take news, or None if there may be some without anybody having looked; from any thread."""
         self._is_gone |= is_gone
         if job is not None:
-            self._latest = self.after(job)
+            with self._lock:  # who read the job earlier may tell it later
+                if self._latest is None or job.revision > self._latest.revision:
+                    self._latest = job
         self._wake()
 
     def after(self, job: Job) -> Job:
