@@ -60,6 +60,7 @@ class Middleware(Hosted):
         self.application = f"{self.interface}:{self.options.application}"
         self._has_list = bool(self.options.owner or self.options.operator)
         self._engine: Engine | None = None
+        self._engines: dict[int, Engine] = {}
         self._hosting: Hosting | None = None
 
     @property
@@ -67,7 +68,8 @@ class Middleware(Hosted):
         """The engine of this process; one that a parent process made stays its."""
         engine = self._engine
         if engine is None or engine.pid != os.getpid():
-            engine = self._engine = self._new_engine()
+            # In one step, as the first requests of a server with threads come together: there must not be two.
+            engine = self._engine = self._engines.setdefault(os.getpid(), self._new_engine())
         return engine
 
     def close(self) -> None:
@@ -75,6 +77,7 @@ class Middleware(Hosted):
         engine = self._engine
         if engine is not None and engine.pid == os.getpid():
             engine.close()
+        self._engines.pop(os.getpid(), None)
         self._engine = None
 
     def _new_engine(self) -> Engine:
