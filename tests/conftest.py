@@ -1,7 +1,8 @@
-"""What all tests have: servers and workers that last as long as the process of the tests."""
+"""What all tests have: servers and workers that last as long as the process of the tests, and eager threads."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,3 +19,12 @@ def what_lasts() -> Iterator[None]:
     yield
     running.close()
     places.close()
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Let threads change over as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -59,26 +59,24 @@ class Middleware(Hosted):
         self._owner_of = self.options.owner or default_owner
         self.application = f"{self.interface}:{self.options.application}"
         self._has_list = bool(self.options.owner or self.options.operator)
-        self._engine: Engine | None = None
-        self._engines: dict[int, Engine] = {}
+        self._engines: dict[int, Engine] = {}  # by process
         self._hosting: Hosting | None = None
 
     @property
     def engine(self) -> Engine:
         """The engine of this process; one that a parent process made stays its."""
-        engine = self._engine
-        if engine is None or engine.pid != os.getpid():
+        engine = self._engines.get(os.getpid())
+        if engine is None:
             # In one step, as the first requests of a server with threads come together: there must not be two.
-            engine = self._engine = self._engines.setdefault(os.getpid(), self._new_engine())
+            engine = self._engines.setdefault(os.getpid(), self._new_engine())
         return engine
 
     def close(self) -> None:
         """End what runs in this process, within the option ``grace``; a later request starts anew."""
-        engine = self._engine
-        if engine is not None and engine.pid == os.getpid():
+        engine = self._engines.get(os.getpid())
+        if engine is not None:
             engine.close()
-        self._engines.pop(os.getpid(), None)
-        self._engine = None
+            self._engines.pop(os.getpid(), None)
 
     def _new_engine(self) -> Engine:
         given = self.options.executor
@@ -104,7 +102,7 @@ class Middleware(Hosted):
 
     @property
     def is_serving(self) -> bool:
-        return self._engine is not None and self._engine.pid == os.getpid()
+        return os.getpid() in self._engines
 
     def host(self, concurrency: int | None) -> None:
         self._hosting = Hosting(self.options.concurrency if concurrency == 0 else concurrency)

@@ -339,11 +339,10 @@ class _ASGIPassage(Passage):
             return None
         entries["headers"] = self._headers()
         entries["state"] = {}
-        for name in ("asgi", "extensions"):
-            if name in scope:
-                entries[name] = (
-                    scope[name] if name == "asgi" else {}
-                )  # a replay offers no extensions
+        if "asgi" in scope:
+            entries["asgi"] = scope["asgi"]
+        if "extensions" in scope:
+            entries["extensions"] = {}  # a replay offers none
         return entries
 
     def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:

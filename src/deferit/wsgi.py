@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio.to_thread
+from werkzeug.datastructures import EnvironHeaders
 
 from deferit._core.commands import Append
 from deferit._core.effects import (
@@ -243,13 +244,12 @@ class _WSGIPassage(Passage):
 
     def _captured_entries(self) -> dict[str, Any]:
         """Return the entries that a replay has."""
-        left_out = {
-            name
+        entries = {
+            name: value
             for name, value in self.environ.items()
-            if (is_out := _is_of_the_connection(name))
-            or (is_out is None and _is_known(name, value))
+            if (is_out := _is_of_the_connection(name)) is False
+            or (is_out is None and not _is_known(name, value))
         }
-        entries = {name: self.environ[name] for name in self.environ if name not in left_out}
         if self._input.length:
             entries["CONTENT_LENGTH"] = str(self._input.length)
         return entries
@@ -396,31 +396,10 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=Fields(_fields(environ)),
+        headers=Fields(EnvironHeaders(environ)),
         scope=environ,
         root_url=_root_url(environ),
     )
-
-
-def _fields(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
-    """Yield the fields of a request (RFC 3875 §4.1.18); an empty length or type stands for none (§4.1.2)."""
-    for variable, value in environ.items():
-        name = _field_name(variable)
-        if name and (value or variable.startswith("HTTP_")):
-            yield name, value
-
-
-@lru_cache(KNOWN_NAMES)
-def _field_name(variable: str) -> str | None:
-    """Return the name of the field that a variable has; None: it has none."""
-    if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
-        return variable.replace("_", "-").title()
-    if variable.startswith("HTTP_") and variable not in {
-        "HTTP_CONTENT_TYPE",
-        "HTTP_CONTENT_LENGTH",
-    }:
-        return variable[5:].replace("_", "-").title()
-    return None
 
 
 def _root_url(environ: WSGIEnvironment) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -27,15 +26,6 @@ ABREAST = 4
 WAIT = 0.01
 PIECE = b"piece" * 60_000
 """Longer than a stored piece of a body, so that some of it is held before the decision."""
-
-
-@pytest.fixture
-def eager_threads() -> Iterator[None]:
-    """Let threads change over as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 @in_process

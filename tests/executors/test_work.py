@@ -146,6 +146,17 @@ def test_what_outlasts_the_grace_is_handed_back(
     assert safe.document()["status"] == "succeeded"
 
 
+def test_it_hears_a_signal_that_another_thread_gets(tmp_path: Path) -> None:
+    with site(GUNICORN_2, tmp_path, "worker") as server, server.client() as client:
+        with worker(GUNICORN_2, tmp_path) as running:
+            job = submitted(client, "/tell")
+            code = running.await_end()
+
+        assert code == 0
+        assert "ending: SIGTERM" in running.log
+        assert job.document()["status"] == "succeeded"
+
+
 def test_a_second_signal_ends_at_once(kind: Kind, client: httpx.Client, tmp_path: Path) -> None:
     with worker(kind, tmp_path, DEFERIT_GRACE="100") as running:
         submitted(client, "/work/stuck?gate=never")

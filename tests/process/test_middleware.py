@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
@@ -12,23 +11,12 @@ import pytest
 from deferit import WSGIMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from deferit._process.engine import Engine
 
 TIMES, ABREAST = 200, 4
 
 
-@pytest.fixture
-def _eager_threads() -> Iterator[None]:
-    """Let threads change over as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("_eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 def test_first_requests_that_come_together_find_the_same_engine() -> None:
     start = Barrier(ABREAST)
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 import pytest
+from msgspec.structs import replace
 from tests.process.parts import PATIENCE
 
 from deferit._signals import AsyncSignal, Signal, Signals
+from deferit.testing import a_job
+
+if TYPE_CHECKING:
+    from deferit._core.job import Job
 
 
 def test_who_waits_for_a_job_is_woken_and_nobody_else() -> None:
@@ -31,6 +38,22 @@ def test_all_who_wait_for_one_job_are_woken() -> None:
         assert [wake.is_set() for wake in wakes] == [True, True, False]
         signals.notify_all()
         assert all(wake.is_set() for wake in wakes)
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_news_stay_though_somebody_tells_older_ones_meanwhile() -> None:
+    signals, start = Signals(), threading.Barrier(2)
+    older, newer = a_job(1), replace(a_job(1), revision=7)
+
+    def tell(job: Job) -> None:
+        start.wait()
+        signals.notify(job.id, job)
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(2_000):
+            with signals.watching(older.id, bool) as watch:
+                list(threads.map(tell, [older, newer]))
+                assert watch.after(older) is newer
 
 
 def test_a_thread_that_waits_is_woken_by_others_again_and_again() -> None:

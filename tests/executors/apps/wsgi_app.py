@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 from flask import Flask, request
@@ -51,6 +52,13 @@ def crash(how: str) -> str:
         os._exit(7)
     os.kill(os.getpid(), signal.SIGSEGV)
     raise AssertionError
+
+
+@app.post("/tell")
+@deferred
+def tell() -> str:
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    return "told"
 
 
 @app.post("/report")
