@@ -155,7 +155,7 @@ def test_handlers_may_have_a_queue_of_their_own(
 def test_with_the_broker_down_accepts_go_on_and_are_dispatched_when_it_is_back(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
-    with celery(kind, broker, tmp_path):
+    with Supervised(*worker(kind, broker, tmp_path), "celery"):
         submitted(client, "/work/warm").until_finished(within=40)
         broker.kill()
         jobs = [submitted(client, f"/work/{number}") for number in range(30)]
