@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Perform = Any
 MEMBERS: dict[str, Any] = {"route": "POST /reports", "method": "POST", "ttl": 3600.0}
 LEASE = 1.0
+A_MOMENT = 0.05
 
 
 class Kit:
@@ -493,8 +494,7 @@ def test_who_waits_for_another_process_has_it_looked_at_more_often(
     job = there.engine.perform(there.create())
     assert isinstance(job, Job)
     assert began.wait(PATIENCE)
-    thread = threading.Thread(target=lambda: ends_once_somebody_waits(here, job, gate))
-    thread.start()
+    thread = opened_once_somebody_waits(here, job, gate)
 
     found = perform(here.engine, Wait(running(here, job), PATIENCE))
 
@@ -515,9 +515,14 @@ def running(kit: Kit, job: Job) -> Job:
     return found
 
 
-def ends_once_somebody_waits(kit: Kit, job: Job, gate: threading.Event) -> None:
-    eventually(lambda: job.id in kit.engine._ledger.signals.watched())
-    gate.set()
+def opened_once_somebody_waits(kit: Kit, job: Job, gate: threading.Event) -> threading.Thread:
+    def open_it() -> None:
+        eventually(lambda: job.id in kit.engine._ledger.signals.watched())
+        gate.set()
+
+    thread = threading.Thread(target=open_it)
+    thread.start()
+    return thread
 
 
 @pytest.mark.usefixtures("drowsy")
@@ -526,8 +531,7 @@ def test_who_waits_for_this_process_has_nothing_looked_at(kit: Kit) -> None:
     job = kit.engine.perform(kit.create())
     assert isinstance(job, Job)
     assert began.wait(PATIENCE)
-    thread = threading.Thread(target=lambda: ends_once_somebody_waits(kit, job, gate))
-    thread.start()
+    thread = opened_once_somebody_waits(kit, job, gate)
 
     found = kit.engine.perform(Wait(running(kit, job), PATIENCE))
 
@@ -535,6 +539,40 @@ def test_who_waits_for_this_process_has_nothing_looked_at(kit: Kit) -> None:
     assert found.is_finished
     assert kit.engine._keeper._glances.pause(time.monotonic()) == 1000.0
     thread.join(PATIENCE)
+
+
+def told(store: WatchedStore, **options: Any) -> tuple[Kit, Job]:
+    """Make an engine that runs only what it is told to, and a job that waits."""
+    kit = Kit(store, elsewhere=Hosting(None), **options)
+    kit.engine.start()
+    job = a_job(application="default")
+    store.execute([Create(job, captured())])
+    return kit, job
+
+
+def test_who_closes_waits_for_a_job_that_was_claimed_and_has_yet_to_begin() -> None:
+    kit, job = told(WatchedStore(), grace=PATIENCE)
+    closes = threading.Thread(target=kit.engine.close)
+
+    def claimed(_attempt: int) -> None:
+        closes.start()
+        closes.join(A_MOMENT)
+        assert closes.is_alive()
+
+    kit.engine.run(job.id, claimed)
+    closes.join(PATIENCE)
+
+    assert status_of(kit, job) is Status.SUCCEEDED
+
+
+def test_a_job_that_comes_while_the_engine_drains_is_left_to_others() -> None:
+    kit, job = told(WatchedStore())
+    kit.engine.drain()
+
+    kit.engine.run(job.id, bool)
+
+    assert status_of(kit, job) is Status.ACCEPTED
+    kit.engine.close()
 
 
 @pytest.mark.usefixtures("drowsy")

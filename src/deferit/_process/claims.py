@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -30,6 +31,13 @@ class Claims:
         self._application = application
         self._claim_at = 0.0
         self._is_along = False
+        self._under_way = 0
+        self._changed = threading.Condition()
+
+    def close(self) -> None:
+        """Wait until what others told this process to claim runs, or does not; no more is claimed while it drains."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way)
 
     def look(self) -> None:
         """Look whether jobs wait that could begin, as after a restart."""
@@ -88,6 +96,19 @@ class Claims:
 
         ``tell`` is told the attempt before it begins, for the handler may end the process.
         """
+        with self._changed:
+            if self._worker.is_draining:
+                return None
+            self._under_way += 1
+        try:
+            claimed = self._claimed_one(job_id)
+            return self._begin_told(claimed, tell) if claimed else None
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def _claimed_one(self, job_id: str) -> Claimed | None:
         worker, now = self._worker, self._ledger.now()
         worker.slots.bring()
         claim = Claim(self._application, now, now + worker.lease, 1, job_id)
@@ -99,14 +120,17 @@ class Claims:
         if not found:
             worker.give()
             return None
-        job = found[0].job
+        return found[0]
+
+    def _begin_told(self, claimed: Claimed, tell: Callable[[int], object]) -> Run | None:
+        job = claimed.job
         try:
             tell(job.attempt)
         except BaseException:
-            worker.give()
-            self._ledger.submit(Release(job.id, job.attempt, now))
+            self._worker.give()
+            self._ledger.submit(Release(job.id, job.attempt, self._ledger.now()))
             raise
-        return self._begin(found[0])
+        return self._begin(claimed)
 
     def _begin(self, claimed: Claimed) -> Run | None:
         log(claimed.job)

@@ -184,6 +184,7 @@ class Engine:
         self._is_closed = True
         self.drain()
         if self._is_started:
+            self._claims.close()
             self._worker.close()
             if self._offers:
                 self._offers.close(self._grace)

@@ -129,8 +129,10 @@ class Ledger:
         self._committer.submit(command, Callback(note or partial(self._noted, command)))
 
     def settle(self) -> None:
-        """Return when all that was submitted before is executed."""
-        self.execute(Renew((), 0.0))
+        """Return when all that was submitted before is executed, or cannot be; whoever submitted it was told."""
+        reply = BlockingReply()
+        self._committer.submit(Renew((), 0.0), reply)
+        reply.outcome()
 
     def read(self, query: Query) -> object:
         """Answer a query.

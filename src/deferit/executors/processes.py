@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
@@ -232,21 +233,36 @@ def _reason(code: int | None) -> str:
 
 
 def _serve(app: str, pipe: Connection) -> None:
-    """Be a child: run the jobs whose ids come, and say of each first the attempt, then None when it is over."""
+    """Be a child: run jobs until told to end, or the parent is gone."""
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal sends it to the parent too, who decides
     signal.signal(signal.SIGTERM, _exit)
     try:
         host_of(app)
+        over: Future[None] = Future()
+        threading.Thread(
+            target=_run_jobs, args=(app, pipe, over), name="deferit-jobs", daemon=True
+        ).start()
+        over.result()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        close_hosts()
+
+
+def _run_jobs(app: str, pipe: Connection, over: Future[None]) -> None:
+    """Run the jobs whose ids come, and say of each first the attempt, then None when it is over.
+
+    Not in the main thread: there a signal could come between the claim of a job and its run.
+    """
+    try:
         while True:
             run_job(app, pipe.recv(), pipe.send)
             pipe.send(None)
     except (EOFError, BrokenPipeError):
-        pass  # the parent is gone
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        close_hosts()
+        over.set_result(None)  # the parent is gone
+    except BaseException as exc:  # noqa: BLE001  the main thread raises it
+        over.set_exception(exc)
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
