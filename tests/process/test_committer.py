@@ -18,7 +18,7 @@ from deferit._process.committer import (
     Committer,
     returned,
 )
-from deferit._process.pauses import FORGETTING, LONGEST, SIBLINGS, SLOW, Pauses
+from deferit._process.pauses import FORGETTING, LONGEST, SIBLINGS, SLICE, SLOW, Pauses
 from deferit.exceptions import JobExists, JobNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -201,17 +201,19 @@ def test_each_loop_is_woken_once_for_a_group(
 
 
 class SlowDisk:
-    """Takes so many seconds for each batch, by a clock of its own; while it is slept, others submit their commands."""
+    """Takes so many seconds for each batch, by a clock of its own; while one is waited for, others submit commands."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.now = 0.0
         self.sizes: list[int] = []
-        self.slept: list[float] = []
+        self.slept = 0.0
         self.others: Callable[[], object] = bool
+        self.meanwhile: Callable[[], object] = bool
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
         self.now += self.seconds
+        self.meanwhile()
         self.sizes.append(len(batch))
         return [()] * len(batch)
 
@@ -219,7 +221,8 @@ class SlowDisk:
         return Pauses(clock=lambda: self.now, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.now += seconds
+        self.slept += seconds
         self.others()
 
 
@@ -233,27 +236,49 @@ def committed(disk: SlowDisk, committer: Committer, size: int) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "pause"), [(0.002, 0.002), (0.05, LONGEST)])
-def test_after_many_at_once_on_a_slow_disk_those_who_follow_are_waited_for_once(
+def test_after_many_at_once_on_a_slow_disk_those_who_follow_are_waited_for(
     seconds: float, pause: float
 ) -> None:
     disk, sink = SlowDisk(seconds), Sink(3)
     committer = Committer(disk.execute, "memory://", pauses=disk.pauses())
     committed(disk, committer, SIBLINGS)
+    followers = iter(range(2))
 
     def submit() -> None:
         committer.submit(NOTHING, Callback(sink.take))
 
-    def submit_two() -> None:
-        submit()
-        submit()
+    def submit_if_one_follows() -> None:
+        if next(followers, None) is not None:
+            submit()
 
-    disk.others = submit_two
+    disk.others = submit_if_one_follows
     submit()
     sink.all()
 
     committer.close()
     assert disk.sizes == [SIBLINGS, 3]
-    assert disk.slept == [pytest.approx(pause)]
+    assert disk.slept == pytest.approx(pause, abs=SLICE)
+
+
+def test_who_waits_for_others_goes_on_when_they_have_all_come() -> None:
+    disk, sink = SlowDisk(LONGEST), Sink(2 + SIBLINGS)
+    committer = Committer(disk.execute, "memory://", pauses=disk.pauses())
+
+    def submit() -> None:
+        committer.submit(NOTHING, Callback(sink.take))
+
+    def submit_two() -> None:
+        disk.meanwhile, disk.others = bool, submit
+        submit()
+        submit()
+
+    disk.meanwhile = submit_two
+    committed(disk, committer, SIBLINGS)
+    sink.all()
+
+    committer.close()
+    assert disk.sizes == [SIBLINGS, 2 + SIBLINGS]
+    assert disk.slept == pytest.approx(SIBLINGS * SLICE)
 
 
 @pytest.mark.parametrize(("seconds", "size"), [(0.002, SIBLINGS - 1), (SLOW / 2, SIBLINGS)])
@@ -268,7 +293,7 @@ def test_nobody_is_waited_for_after_few_at_once_nor_on_a_quick_disk(
 
     committer.close()
     assert disk.sizes == [size, 1]
-    assert disk.slept == []
+    assert disk.slept == 0.0
 
 
 def test_the_quickest_commit_tells_what_a_disk_takes() -> None:
@@ -290,11 +315,19 @@ def test_a_disk_that_has_become_slow_is_noticed_in_the_end() -> None:
     assert seen == {False, True}
 
 
-def after(disk: SlowDisk, pauses: Pauses, seconds: float) -> float:
+def test_few_commands_tell_nothing_of_a_disk_for_they_may_have_had_nothing_to_write() -> None:
+    disk = SlowDisk(0.002)
+    pauses = disk.pauses()
+    after(disk, pauses, 0.0, SIBLINGS - 1)
+
+    assert after(disk, pauses, 0.002) == pytest.approx(0.002)
+
+
+def after(disk: SlowDisk, pauses: Pauses, seconds: float, size: int = SIBLINGS) -> float:
     """Return the pause that follows a commit of that length."""
     pauses.begin()
     disk.now += seconds
-    pauses.end(SIBLINGS)
+    pauses.end(size, 0)
     return pauses.next()
 
 

@@ -174,7 +174,7 @@ class Committer:
         get, is_empty = self._waiting.get, self._waiting.empty
         items = [get()]
         if not self._is_closed:
-            self._pauses.pause()
+            self._pauses.pause(lambda: len(items) + self._waiting.qsize())
         while len(items) < LARGEST_BATCH and not is_empty():
             items.append(get())
         return sorted(filter(None, items), key=_takes_jobs)
@@ -189,7 +189,7 @@ class Committer:
             outcomes = [exc] * len(group)
         except Exception as exc:  # noqa: BLE001  whatever a store raises, nobody may wait for ever
             outcomes = [unexpected(self._url, exc)] * len(group)
-        self._pauses.end(len(group))
+        self._pauses.end(len(group), self._waiting.qsize())
         _resolve([reply for _, reply in group], outcomes)
 
 

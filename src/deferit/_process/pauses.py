@@ -18,6 +18,9 @@ SLOW = 0.001
 LONGEST = 0.005
 """Seconds that a group waits for them at the most."""
 
+SLICE = 0.0002
+"""Seconds after which a group that waits looks whether they have all come."""
+
 FORGETTING = 1.00001
 """How much longer the quickest commit is said to have taken with each that follows, as a disk may become slow."""
 
@@ -26,10 +29,11 @@ class Pauses:
     """Lets a group of commands wait for more before it is committed, as PostgreSQL's `commit_delay` does.
 
     Where a sync takes its time, clients fall into two halves: while the commands of one are committed, those of the
-    other come, and so each sync serves one half. Who waits once for as long as a sync takes has both in one.
+    other come, and so each sync serves one half. Who waits once for as long as a sync takes has both in one: as many
+    as were in the last group, and came while it was committed. When so many are there, the wait is over.
 
-    How long that is, the quickest commit tells: others have waited for Python's lock as well. Neither few commands nor
-    a quick disk are worth it.
+    How long a sync takes, the quickest commit tells: others have waited for Python's lock as well. Neither few commands
+    nor a quick disk are worth it.
     """
 
     def __init__(
@@ -44,12 +48,14 @@ class Pauses:
         self._begun = 0.0
         self._quickest = math.inf
         self._size = 0
+        self._expected = 0
 
-    def pause(self) -> None:
-        """Wait for more commands, in the thread that is to commit those that are there."""
+    def pause(self, waiting: Callable[[], int]) -> None:
+        """Wait for more commands, in the thread that is to commit; ``waiting`` says how many are there."""
         seconds = self.next()
-        if seconds:
-            self._sleep(seconds)
+        deadline = self._clock() + seconds if seconds else 0.0
+        while seconds and waiting() < self._expected and self._clock() < deadline:
+            self._sleep(SLICE)
 
     def next(self) -> float:
         """Return how many seconds the next group is to wait."""
@@ -61,7 +67,9 @@ class Pauses:
         """Take note that a commit begins."""
         self._begun = self._clock()
 
-    def end(self, size: int) -> None:
-        """Take note that the commit of so many commands has ended."""
+    def end(self, size: int, waiting: int) -> None:
+        """Take note that the commit of so many commands has ended; so many have come meanwhile."""
         self._size = size
-        self._quickest = min(self._clock() - self._begun, self._quickest * FORGETTING)
+        self._expected = size + waiting
+        if size >= SIBLINGS:  # a few may have had nothing to write, and no sync
+            self._quickest = min(self._clock() - self._begun, self._quickest * FORGETTING)
