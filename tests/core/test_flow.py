@@ -722,6 +722,16 @@ def test_a_long_poll_that_cannot_go_on_answers_with_the_job_as_it_was(
     assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
 
 
+@pytest.mark.parametrize("resource", ["", "result"])
+def test_a_job_of_which_nothing_can_be_foreseen_is_shown_all_the_same(resource: str) -> None:
+    driven = asked(resource)
+
+    assert driven.answer(DOWN) == Now()
+    driven.answer(NOON)
+
+    assert (driven.end.status, members(driven.end)["status"]) == (202, "running")
+
+
 # --- events: CONTRACT.md, sections 2 and 4 ---------------------------------------------------------------------------
 
 

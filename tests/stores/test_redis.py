@@ -33,7 +33,7 @@ from deferit._core.commands import (
 )
 from deferit._core.idempotency import Identity
 from deferit._core.job import Failure, Job, Status
-from deferit._core.queries import Changed, Changes, Due, Get, List, Load
+from deferit._core.queries import Ahead, Changed, Changes, Due, Get, List, Load, Position
 from deferit.exceptions import LeaseLost, OptionError, StoreUnavailable
 from deferit.stores import redis, store_from_url
 from deferit.stores._redis.pieces import PieceWriter
@@ -662,6 +662,23 @@ def test_a_piece_for_a_job_that_is_canceled_meanwhile_is_refused_and_dropped(
         ask(store, Append(job.id, 1, 0, LONG))
 
     assert is_gone(store, Load(job.id, 1, 0))
+    other.close()
+
+
+def test_a_job_that_is_offered_while_its_place_is_looked_up_is_not_in_front_of_itself(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, jobs = opened(store.url), [waiting(store, number) for number in range(2)]
+    reader = store._opened().reader
+    ask_all = reader._ask_all
+
+    def late(*arguments: Any, **options: Any) -> list[Any]:
+        ask(other, Dispatch("shop", NOON, NOON + 60, 9))
+        return ask_all(*arguments, **options)
+
+    monkeypatch.setattr(reader, "_ask_all", late)
+
+    assert store.read(Position(jobs[1].id)) == Ahead(1, 0)
     other.close()
 
 

@@ -186,7 +186,7 @@ def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        now, outlook = yield from _foreseen_if_known(job)
+        now, outlook = yield from _foreseen(job)
         shown = representation(submission.visit.request, moves_on=True)
         accepted = document.accepted(job, site, now, outlook, submission.deferral, shown)
         answer = in_place_of(submission.placeholder, accepted)
@@ -368,19 +368,17 @@ def _matches(job: Job, if_match: str | None) -> bool:
 
 
 def _foreseen(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
-    """Return the present instant and what can be told of a job then; of one that is finished there is nothing."""
+    """Return the present instant and what can be told of a job then: nothing of one that is finished.
+
+    Nor can anything be told without a store, and the client has to hear of the job all the same.
+    """
     if job.is_finished:
         return (yield Now()), None
-    outlook: Outlook = yield Foresee(job)
-    return outlook.now, outlook
-
-
-def _foreseen_if_known(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
-    """Same as `_foreseen`, of a job that is durable: without a store its client has to hear of it all the same."""
     try:
-        return (yield from _foreseen(job))
+        outlook: Outlook = yield Foresee(job)
     except (StoreUnavailable, RecordDamaged):
         return (yield Now()), None
+    return outlook.now, outlook
 
 
 def unreadable(exc: StoreError) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING, assert_never
 
-from deferit._core.job import Job, Status
 from deferit._core.queries import (
     Ahead,
     Changed,
@@ -24,6 +23,7 @@ from deferit.stores._redis.rows import FIELDS, Piece, row_from
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from deferit._core.job import Job
     from deferit._core.queries import Query
     from deferit.stores._redis.rows import Names, Row
     from deferit.stores._redis.server import Connected
@@ -98,23 +98,18 @@ class Reader:
         raise JobNotFound(query.job_id)
 
     def _position(self, query: Position) -> Ahead:
+        """Look in all places where the job may be, at once: it moves from one to the next."""
         row = self._row(query.job_id)
         if row is None:
             return Ahead(0, 0)
-        running = ("ZCARD", self._names.of("running", row.job.application))
-        counts = self._ask_all([running, *self._in_front_of(row)])
-        most = query.most
-        return Ahead(min(sum(count or 0 for count in counts[1:]), most), min(counts[0], most))
-
-    def _in_front_of(self, row: Row) -> Iterator[tuple[str, ...]]:
-        """Count the jobs in front of a waiting one."""
-        queue = row.job.application, row.job.queue
-        offered, ready = self._names.offered(*queue), self._names.ready(*queue)
-        if row.offered_at is not None:
-            yield "ZRANK", offered, row.job.id
-        elif row.job.status is Status.ACCEPTED:
-            yield "ZCARD", offered
-            yield ("ZCARD", ready) if row.turn is None else ("ZRANK", ready, row.job.id)
+        names, job = self._names, row.job
+        offered, ready = (name(job.application, job.queue) for name in (names.offered, names.ready))
+        places = [("ZRANK", offered, job.id), ("ZRANK", ready, job.id)]
+        early = ("ZSCORE", names.of("early", job.application), job.id)
+        sizes = [("ZCARD", offered), ("ZCARD", ready)]
+        running = ("ZCARD", names.of("running", job.application))
+        found = self._ask_all([*places, early, *sizes, running], at_once=True)
+        return Ahead(min(_in_front(*found[:5]), query.most), min(found[5], query.most))
 
     def _is_due(self, query: Due) -> bool:
         of, application = self._names.of, query.application
@@ -153,3 +148,14 @@ class Reader:
         changes = self._ask("XRANGE", self._names.changes, f"({since}-0", f"{cursor}-0")
         ids = (job_id for _, change in changes for job_id in change[b"ids"].decode().split())
         return Changed(cursor, tuple(dict.fromkeys(ids)))
+
+
+def _in_front(
+    place: int | None, turn: int | None, early: float | None, offered: int, ready: int
+) -> int:
+    """Count the jobs in front of one, by its place among the offered ones and its turn among the ready ones."""
+    if place is not None:
+        return place
+    if turn is not None:
+        return offered + turn
+    return 0 if early is None else offered + ready

@@ -132,9 +132,14 @@ class Connected:
         with self._server.speaking():
             return self._execute(*command)
 
-    def ask_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
-        """Execute commands in one round trip to each server that they concern."""
-        pipeline = self._client.pipeline(transaction=False)
+    def ask_all(
+        self, commands: Iterable[Sequence[Argument]], *, at_once: bool = False
+    ) -> list[Any]:
+        """Execute commands in one round trip to each server that they concern.
+
+        ``at_once`` is for keys with the same hash tag: no other command comes in between.
+        """
+        pipeline = self._client.pipeline(transaction=at_once)
         for command in commands:
             pipeline.execute_command(*command)
         with self._server.speaking():
