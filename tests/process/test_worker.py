@@ -546,7 +546,7 @@ def lose(process: Process, job: Job, fate: str) -> None:
     process.ledger.execute(Cancel(job.id, job.attempt, now, "asked to stop"))
     if fate == "purged":
         with process.store._lock:
-            process.store._forget(process.store._rows[job.id], set())
+            process.store._forget(process.store._rows[job.id])
 
 
 def test_what_still_has_its_job_goes_on(process: Process, held: Held) -> None:

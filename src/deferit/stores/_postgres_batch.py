@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import psycopg
 from msgspec.structs import replace
@@ -12,7 +12,6 @@ from deferit._core.commands import (
     MOST_READY,
     ORPHANED,
     Append,
-    Cancel,
     Claim,
     ClaimCallbacks,
     Claimed,
@@ -21,9 +20,7 @@ from deferit._core.commands import (
     Finish,
     Observe,
     Purge,
-    Release,
     Renew,
-    Report,
     SettleCallback,
     Sweep,
     Swept,
@@ -35,6 +32,7 @@ from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores import _postgres_statements as sql
 from deferit.stores._postgres_rows import Row, Rows
+from deferit.stores.base import Performer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,13 +54,15 @@ REQUEST = -1
 """The position, among the pieces of attempt 0, of a captured request that is too long for its row."""
 
 
-class Batch:
+class Batch(Performer):
     """Executes commands in a transaction that is open.
 
     First it locks and reads all the jobs that its commands name. Then each command decides before it changes
     anything, so that one that fails has changed nothing. Other processes are waited for only in the first step: the
     selections of `Claim`, `Sweep` and the like pass over what is locked.
     """
+
+    ends_the_batch = (psycopg.Error,)
 
     def __init__(self, connection: Connection, pipeline: Pipeline, server: Server) -> None:
         self._rows = Rows(connection, pipeline)
@@ -97,45 +97,6 @@ class Batch:
         for wait in waits:
             wait()
         self._rows.facts.make_sure(creates, self._lock)
-
-    def _answer(self, command: Command) -> object:
-        try:
-            return self._perform(command)
-        except psycopg.Error:
-            raise
-        except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
-            return exc
-
-    def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
-        match command:
-            case Create():
-                return self._create(command)
-            case Append():
-                self._append(command)
-                return None
-            case Claim():
-                return self._claim(command)
-            case Dispatch():
-                return self._dispatch(command)
-            case Renew():
-                return tuple(
-                    lease for lease in command.leases if not self._renew(lease, command.lease_until)
-                )
-            case Purge():
-                return self._purge(command)
-            case Sweep():
-                return self._sweep(command)
-            case Observe():
-                route = command.application, command.route
-                self._observed.setdefault(route, []).extend(command.seconds)
-                return None
-            case ClaimCallbacks():
-                return self._claim_callbacks(command)
-            case SettleCallback():
-                return self._settle_callback(command)
-            case Report() | Finish() | Release() | Cancel():
-                return self._change(command)
-        assert_never(command)
 
     # --- a job begins ------------------------------------------------------------------------------------------------
 
@@ -310,6 +271,10 @@ class Batch:
             self._rows.set_body(row, body)
         else:
             self._rows.append(row.job.id, row.job.attempt, chunks - 1, body)
+
+    def _observe(self, command: Observe) -> None:
+        route = command.application, command.route
+        self._observed.setdefault(route, []).extend(command.seconds)
 
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
         due = command.application, command.now, max(command.limit, 0)

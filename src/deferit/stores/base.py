@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, assert_never, cast
 
+from deferit._core.commands import (
+    Append,
+    Cancel,
+    Claim,
+    ClaimCallbacks,
+    Create,
+    Dispatch,
+    Finish,
+    Observe,
+    Purge,
+    Release,
+    Renew,
+    Report,
+    SettleCallback,
+    Sweep,
+)
 from deferit._core.queries import Get
 from deferit.exceptions import JobNotFound, RecordDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deferit._core.commands import Command
+    from deferit._core.commands import Change, Claimed, Command, Swept
     from deferit._core.job import Job
     from deferit._core.queries import Query
 
@@ -117,3 +133,93 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of everything; idempotent. What was executed stays."""
+
+
+class Performer(ABC):
+    """What does the commands of a batch, each by a method of its own; they raise what is the answer to a command."""
+
+    ends_the_batch: ClassVar[tuple[type[Exception], ...]] = ()
+    """What is no answer to a command when it is raised: it concerns all of them."""
+
+    def _answer(self, command: Command) -> object:
+        """Do a command; return its result, or the exception that it met."""
+        try:
+            return self._perform(command)
+        except self.ends_the_batch:
+            raise
+        except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
+            return exc
+
+    def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
+        match command:
+            case Create():
+                return self._create(command)
+            case Append():
+                self._append(command)
+                return None
+            case Claim():
+                return self._claim(command)
+            case Dispatch():
+                return self._dispatch(command)
+            case Renew():
+                return tuple(
+                    lease for lease in command.leases if not self._renew(lease, command.lease_until)
+                )
+            case Purge():
+                return self._purge(command)
+            case Sweep():
+                return self._sweep(command)
+            case Observe():
+                self._observe(command)
+                return None
+            case ClaimCallbacks():
+                return self._claim_callbacks(command)
+            case SettleCallback():
+                return self._settle_callback(command)
+            case Report() | Finish() | Release() | Cancel():
+                return self._change(command)
+        assert_never(command)
+
+    @abstractmethod
+    def _create(self, command: Create) -> Job:
+        """Make a job, or return the one that has its key."""
+
+    @abstractmethod
+    def _append(self, command: Append) -> None:
+        """Keep a piece of a body."""
+
+    @abstractmethod
+    def _claim(self, command: Claim) -> tuple[Claimed, ...]:
+        """Take jobs that wait."""
+
+    @abstractmethod
+    def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
+        """Choose jobs to be offered."""
+
+    @abstractmethod
+    def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
+        """Renew a lease; return whether it was held."""
+
+    @abstractmethod
+    def _purge(self, command: Purge) -> bool:
+        """Forget a finished job; return whether it is gone."""
+
+    @abstractmethod
+    def _sweep(self, command: Sweep) -> Swept:
+        """Do what is due."""
+
+    @abstractmethod
+    def _observe(self, command: Observe) -> None:
+        """Remember how long jobs took."""
+
+    @abstractmethod
+    def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
+        """Take finished jobs whose client is to be called."""
+
+    @abstractmethod
+    def _settle_callback(self, command: SettleCallback) -> Job:
+        """Take down what became of a call."""
+
+    @abstractmethod
+    def _change(self, command: Change) -> Job:
+        """Apply a change to a job."""

@@ -15,7 +15,6 @@ from deferit._core.commands import (
     MOST_READY,
     ORPHANED,
     Append,
-    Cancel,
     Claim,
     ClaimCallbacks,
     Claimed,
@@ -24,9 +23,6 @@ from deferit._core.commands import (
     Finish,
     Observe,
     Purge,
-    Release,
-    Renew,
-    Report,
     SettleCallback,
     Sweep,
     Swept,
@@ -45,7 +41,7 @@ from deferit._core.rules import (
     wake_at,
 )
 from deferit.exceptions import JobExists, JobNotFound, OptionError
-from deferit.stores.base import Store
+from deferit.stores.base import Performer, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,7 +70,7 @@ class Row:
     pieces: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
 
-class MemoryStore(Store):
+class MemoryStore(Store, Performer):
     """Keeps jobs in this process; they are gone when it is.
 
     A forked child begins with an empty one: the jobs that it inherits are its parent's to run.
@@ -99,6 +95,7 @@ class MemoryStore(Store):
         self._histories: dict[tuple[str, str], tuple[float, ...]] = {}
         self._keys: dict[str, str] = {}
         self._cursor = 0
+        self._touched: set[str] = set()
         self._changes: deque[tuple[int, frozenset[str]]] = deque(maxlen=KEPT_CHANGES)
 
     def open(self) -> None:
@@ -112,50 +109,14 @@ class MemoryStore(Store):
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands while no `read` is under way."""
         with self._lock:
-            changed: set[str] = set()
-            answers = [self._answer(command, changed) for command in batch]
-            if changed:
+            self._touched = set()
+            answers = [self._answer(command) for command in batch]
+            if self._touched:
                 self._cursor += 1
-                self._changes.append((self._cursor, frozenset(changed)))
+                self._changes.append((self._cursor, frozenset(self._touched)))
             return answers
 
-    def _answer(self, command: Command, changed: set[str]) -> object:
-        try:
-            return self._perform(command, changed)
-        except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
-            return exc
-
-    def _perform(self, command: Command, changed: set[str]) -> object:  # noqa: C901, PLR0911  one for each command
-        match command:
-            case Create():
-                return self._create(command, changed)
-            case Append():
-                self._append(command)
-                return None
-            case Claim():
-                return self._claim(command, changed)
-            case Dispatch():
-                return self._dispatch(command)
-            case Renew():
-                return tuple(
-                    lease for lease in command.leases if not self._renew(lease, command.lease_until)
-                )
-            case Purge():
-                return self._purge(command, changed)
-            case Sweep():
-                return self._sweep(command, changed)
-            case Observe():
-                self._observe(command)
-                return None
-            case ClaimCallbacks():
-                return self._claim_callbacks(command)
-            case SettleCallback():
-                return self._settle_callback(command)
-            case Report() | Finish() | Release() | Cancel():
-                return self._change(command, changed)
-        assert_never(command)
-
-    def _create(self, command: Create, changed: set[str]) -> Job:
+    def _create(self, command: Create) -> Job:
         job = command.job
         same = self._same(command)
         if same is not None:
@@ -170,7 +131,7 @@ class MemoryStore(Store):
         row.pieces = self._early.pop(job.id, {})
         self._rows[job.id] = row
         self._enlist(row)
-        changed.add(job.id)
+        self._touched.add(job.id)
         return job
 
     def _count_waiting(self, job: Job, most: int) -> int:
@@ -205,9 +166,9 @@ class MemoryStore(Store):
             pieces = row.pieces
         pieces[command.attempt, command.index] = command.data
 
-    def _claim(self, command: Claim, changed: set[str]) -> tuple[Claimed, ...]:
+    def _claim(self, command: Claim) -> tuple[Claimed, ...]:
         rows = self._next(command) if command.job_id is None else self._named(command)
-        return tuple(self._claimed(row, command, changed) for row in rows)
+        return tuple(self._claimed(row, command) for row in rows)
 
     def _next(self, command: Claim | Dispatch) -> list[Row]:
         """Return the rows of the jobs whose turn it is; offers that were lost come first."""
@@ -269,9 +230,9 @@ class MemoryStore(Store):
             self._move(row, row.job, command.again_at, None, place)
         return tuple(row.job for row in rows)
 
-    def _claimed(self, row: Row, command: Claim, changed: set[str]) -> Claimed:
+    def _claimed(self, row: Row, command: Claim) -> Claimed:
         job = row.job.claimed(command.now)
-        self._keep(row, job, command.lease_until, changed)
+        self._keep(row, job, command.lease_until)
         assert row.request is not None
         return Claimed(job, row.request)
 
@@ -283,38 +244,38 @@ class MemoryStore(Store):
         self._move(row, row.job, lease_until)
         return True
 
-    def _change(self, command: Change, changed: set[str]) -> Job:
+    def _change(self, command: Change) -> Job:
         row = self._row(command.job_id)
         job = command.apply(row.job)
         if job == row.job:
             return job
-        self._keep(row, job, row.wake_at, changed)
+        self._keep(row, job, row.wake_at)
         if isinstance(command, Finish) and job.result is not None and job.result.chunks:
             row.pieces[job.attempt, job.result.chunks - 1] = command.body
         return job
 
-    def _purge(self, command: Purge, changed: set[str]) -> bool:
+    def _purge(self, command: Purge) -> bool:
         row = self._row(command.job_id)
         if not row.job.is_finished or row.job.revision != command.revision:
             return False
-        self._forget(row, changed)
+        self._forget(row)
         return True
 
-    def _sweep(self, command: Sweep, changed: set[str]) -> Swept:
+    def _sweep(self, command: Sweep) -> Swept:
         lost = self._due(self._agendas[Status.RUNNING,], command.now, command.limit)
         over = self._due(self._agendas["finished",], command.now, command.limit)
-        moved = [self._swept(row, command.now, changed) for row in lost + over]
+        moved = [self._swept(row, command.now) for row in lost + over]
         orphans = self._drop_orphans(command)
         is_done = max(len(lost), len(over), orphans) < command.limit
         return Swept(tuple(job for job in moved if job), is_done)
 
-    def _swept(self, row: Row, now: float, changed: set[str]) -> Job | None:
+    def _swept(self, row: Row, now: float) -> Job | None:
         """Do what is due about a job; return it if its status changed."""
         before, job = row.job, swept(row.job, now)
         if job is None:
-            self._forget(row, changed)
+            self._forget(row)
             return None
-        self._keep(row, job, None, changed)
+        self._keep(row, job, None)
         return job if job.status is not before.status else None
 
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
@@ -343,13 +304,13 @@ class MemoryStore(Store):
         route = command.application, command.route
         self._histories[route] = remembered(self._histories.get(route, ()), command.seconds)
 
-    def _keep(self, row: Row, job: Job, lease_until: float | None, changed: set[str]) -> None:
+    def _keep(self, row: Row, job: Job, lease_until: float | None) -> None:
         self._move(row, job, wake_at(job, lease_until))
         if job.is_finished:
             row.request = None
             self._free_key(job, job.key)
         row.pieces = {key: data for key, data in row.pieces.items() if keeps(job, *key)}
-        changed.add(job.id)
+        self._touched.add(job.id)
 
     def _move(
         self,
@@ -363,11 +324,11 @@ class MemoryStore(Store):
         row.job, row.wake_at, row.turn, row.offered_at = job, wake, turn, offered
         self._enlist(row)
 
-    def _forget(self, row: Row, changed: set[str]) -> None:
+    def _forget(self, row: Row) -> None:
         self._unlist(row)
         self._free_key(row.job, None)
         del self._rows[row.job.id]
-        changed.add(row.job.id)
+        self._touched.add(row.job.id)
 
     def _free_key(self, job: Job, kept: str | None) -> None:
         """Let go of a job's key, if it still has one and has to."""

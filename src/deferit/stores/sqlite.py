@@ -12,7 +12,6 @@ from deferit._core.commands import (
     MOST_READY,
     ORPHANED,
     Append,
-    Cancel,
     Claim,
     ClaimCallbacks,
     Claimed,
@@ -21,9 +20,6 @@ from deferit._core.commands import (
     Finish,
     Observe,
     Purge,
-    Release,
-    Renew,
-    Report,
     SettleCallback,
     Sweep,
     Swept,
@@ -52,7 +48,7 @@ from deferit.exceptions import (
 from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
 from deferit.stores._sqlite_groups import INLINE, Group, Held, Surprise
-from deferit.stores.base import Store
+from deferit.stores.base import Performer, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,11 +165,13 @@ class SQLiteStore(Store):
 _ABANDONED: list[Line] = []
 
 
-class _Batch:
+class _Batch(Performer):
     """Executes commands in the transaction that is open.
 
     Each decides before it writes, so that one that fails has changed nothing.
     """
+
+    ends_the_batch = (sqlite3.Error,)
 
     def __init__(self, connection: sqlite3.Connection, held: Held) -> None:
         self._execute = connection.execute
@@ -208,44 +206,6 @@ class _Batch:
         if self._changed:
             ids = " ".join(dict.fromkeys(self._changed))
             self._execute("INSERT INTO changes (ids) VALUES (?)", (ids,))
-
-    def _answer(self, command: Command) -> object:
-        try:
-            return self._perform(command)
-        except sqlite3.Error:
-            raise
-        except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
-            return exc
-
-    def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
-        match command:
-            case Create():
-                return self._create(command)
-            case Append():
-                self._append(command)
-                return None
-            case Claim():
-                return self._claim(command)
-            case Dispatch():
-                return self._dispatch(command)
-            case Renew():
-                return tuple(
-                    lease for lease in command.leases if not self._renew(lease, command.lease_until)
-                )
-            case Purge():
-                return self._purge(command)
-            case Sweep():
-                return self._sweep(command)
-            case Observe():
-                self._observe(command)
-                return None
-            case ClaimCallbacks():
-                return self._claim_callbacks(command)
-            case SettleCallback():
-                return self._settle_callback(command)
-            case Report() | Finish() | Release() | Cancel():
-                return self._change(command)
-        assert_never(command)
 
     def _create(self, command: Create) -> Job:
         job, request = command.job, command.request

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from deferit._core.commands import (
     MOST_READY,
     ORPHANED,
     Append,
-    Cancel,
     Claim,
     ClaimCallbacks,
     Claimed,
@@ -19,8 +18,6 @@ from deferit._core.commands import (
     Finish,
     Observe,
     Purge,
-    Release,
-    Renew,
     Report,
     SettleCallback,
     Sweep,
@@ -33,6 +30,7 @@ from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores._redis.facts import FOREVER, NotTold
 from deferit.stores._redis.rows import ALL_PIECES, REQUEST, Drop, Piece, Row
+from deferit.stores.base import Performer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +42,13 @@ INLINE = 8_192
 """Bytes of a request or a result that lie in the job's row, which one command reads; longer ones don't."""
 
 
-class Batch:
+class Batch(Performer):
     """Goes through commands on a `Desk`.
 
     Each decides before it puts anything down, so that one that fails has changed nothing.
     """
+
+    ends_the_batch = (NotTold,)
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -61,44 +61,6 @@ class Batch:
             NotTold: something has to be asked first; then a new desk has to be begun with.
         """
         return [self._answer(command) for command in batch]
-
-    def _answer(self, command: Command) -> object:
-        try:
-            return self._perform(command)
-        except NotTold:
-            raise
-        except Exception as exc:  # noqa: BLE001  it is the answer to whoever asked
-            return exc
-
-    def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
-        match command:
-            case Create():
-                return self._create(command)
-            case Append():
-                self._append(command)
-                return None
-            case Claim():
-                return self._claim(command)
-            case Dispatch():
-                return self._dispatch(command)
-            case Renew():
-                return tuple(
-                    lease for lease in command.leases if not self._renew(lease, command.lease_until)
-                )
-            case Purge():
-                return self._purge(command)
-            case Sweep():
-                return self._sweep(command)
-            case Observe():
-                self._desk.observe(command.application, command.route, command.seconds)
-                return None
-            case ClaimCallbacks():
-                return self._claim_callbacks(command)
-            case SettleCallback():
-                return self._settle_callback(command)
-            case Report() | Finish() | Release() | Cancel():
-                return self._change(command)
-        assert_never(command)
 
     # --- new jobs ----------------------------------------------------------------------------------------------------
 
@@ -337,6 +299,9 @@ class Batch:
         for job_id, drop in (self._desk.facts.leftovers or {}).items():
             self._desk.drops.setdefault(job_id, drop)
         return len(orphans)
+
+    def _observe(self, command: Observe) -> None:
+        self._desk.observe(command.application, command.route, command.seconds)
 
     def _claim_callbacks(self, command: ClaimCallbacks) -> tuple[Job, ...]:
         due = self._names.of("callbacks", command.application)
