@@ -269,12 +269,14 @@ class CountingStore(Around):
         self.failure: Exception | None = None
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
-        self.written += [
-            command for command in batch if not isinstance(command, Claim | Renew | Sweep)
-        ]
-        if self.failure:
-            raise self.failure
-        return super().execute(batch)
+        try:
+            if self.failure:
+                raise self.failure
+            return super().execute(batch)
+        finally:  # so that what was taken down is there to be read
+            self.written += [
+                command for command in batch if not isinstance(command, Claim | Renew | Sweep)
+            ]
 
     def read(self, query: Query) -> object:
         self.queries.append(query)
