@@ -29,8 +29,7 @@ class Watch:
         self._is_gone |= is_gone
         if job is not None:
             with self._lock:  # who read the job earlier may tell it later
-                if self._latest is None or job.revision > self._latest.revision:
-                    self._latest = job
+                self._latest = job.or_later(self._latest or job)
         self._wake()
 
     def after(self, job: Job) -> Job:
@@ -41,8 +40,7 @@ class Watch:
         """
         if self._is_gone:
             raise JobNotFound(job.id)
-        latest = self._latest
-        return latest if latest is not None and latest.revision > job.revision else job
+        return job.or_later(self._latest or job)
 
 
 class Signals:

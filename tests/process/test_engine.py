@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE, Handlers, WatchedStore, answer, captured, eventually
 
-from deferit._core.commands import Cancel, Claim, Create, Finish, Observe, Release, Sweep
+from deferit._core.commands import Cancel, Claim, Create, Finish, Observe, Release, Report, Sweep
 from deferit._core.effects import Foresee, Now, Recall, ShuttingDown, Stop, Wait
 from deferit._core.ids import is_id
 from deferit._core.job import Job, Status
@@ -539,6 +539,27 @@ def test_who_waits_for_this_process_has_nothing_looked_at(kit: Kit) -> None:
     assert found.is_finished
     assert kit.engine._keeper._glances.pause(time.monotonic()) == 1000.0
     thread.join(PATIENCE)
+
+
+class LateStore(WatchedStore):
+    """A store in which others make changes that this process never hears of."""
+
+    is_shared = True
+
+
+def test_who_waits_is_told_nothing_older_than_what_was_read(perform: Perform) -> None:
+    store = LateStore()
+    kit = Kit(store, elsewhere=WorkerExecutor())
+    kit.engine.start()
+    eventually(lambda: kit.engine._seen_version >= 0)
+    older = a_job(application="default").claimed(NOON)
+    store.execute([Create(older, captured(), NOON + 60)])
+    assert perform(kit.engine, Wait(older, 0.0)) == older
+    store.execute([Report(older.id, 1, NOON, 50, None)])
+    newer = perform(kit.engine, Get(older.id))
+
+    assert perform(kit.engine, Wait(newer, 0.0, newer.revision)) == newer
+    kit.engine.close()
 
 
 def told(store: WatchedStore, **options: Any) -> tuple[Kit, Job]:

@@ -218,6 +218,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
             return self._returned(now, losses=losses)
         return self._interrupted(now).but(losses=losses)
 
+    def or_later(self, other: Job) -> Job:
+        """Return the other state of the same job if it is a later one, else this one."""
+        return other if other.revision > self.revision else self
+
     def stripped(self) -> Job:
         """Return the expired job without its result: a tombstone."""
         return self.but(result=None)

@@ -307,7 +307,7 @@ class Engine:
         deadline = time.monotonic() + wait.seconds
         signal = threading.Event()
         with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
-            job = self._ledger.get(wait.job.id)
+            job = wait.job.or_later(self._ledger.get(wait.job.id))  # who knows it may know less
             self._expect(job)
             while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
                 self._check_open()
@@ -320,7 +320,7 @@ class Engine:
         deadline = time.monotonic() + wait.seconds
         signal = AsyncSignal()
         with self._ledger.signals.watching(wait.job.id, signal.set) as watch:
-            job = await self._ledger.aget(wait.job.id)
+            job = wait.job.or_later(await self._ledger.aget(wait.job.id))
             self._expect(job)
             while not wait.is_over(job) and (left := deadline - time.monotonic()) > 0:
                 self._check_open()
