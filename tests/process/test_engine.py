@@ -586,6 +586,13 @@ def test_who_closes_waits_for_a_job_that_was_claimed_and_has_yet_to_begin() -> N
     assert status_of(kit, job) is Status.SUCCEEDED
 
 
+def test_nothing_is_left_to_settle_once_it_is_closed() -> None:
+    kit, _ = told(WatchedStore())
+    kit.engine.close()
+
+    kit.engine._ledger.settle()
+
+
 def test_a_job_that_comes_while_the_engine_drains_is_left_to_others() -> None:
     kit, job = told(WatchedStore())
     kit.engine.drain()

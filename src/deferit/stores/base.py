@@ -97,7 +97,7 @@ class Store(ABC):
     def read(self, query: Query) -> object:
         """Answer one query.
 
-        The answers: `Get` the job, `Load` bytes, `Position` an integer, `List` a tuple of jobs, `Changes` a `Changed`.
+        The answers: `Get` the job, `Load` bytes, `Position` an `Ahead`, `List` a tuple of jobs, `Changes` a `Changed`.
 
         Raises:
             JobNotFound: there is no such job, or no such piece of a body.
