@@ -71,10 +71,18 @@ class Held:
 class Group:
     """New jobs, and ends of jobs that are held: none of them looks at another."""
 
-    def __init__(self, execute: Callable[..., sqlite3.Cursor], held: Held, queues: Queues) -> None:
+    def __init__(
+        self,
+        execute: Callable[..., sqlite3.Cursor],
+        held: Held,
+        queues: Queues,
+        changed: list[str],
+    ) -> None:
+        """Write through ``execute``; ``changed`` gets the ids of all that is written."""
         self._execute = execute
         self._held = held
         self._queues = queues
+        self._changed = changed
 
     def takes(self, command: Command) -> bool:
         """Whether a command can be done together with others."""
@@ -108,20 +116,22 @@ class Group:
         Raises:
             Surprise: they have to be done one by one, in another transaction.
         """
-        try:
-            created = self._create([command for command in commands if isinstance(command, Create)])
-        except UnicodeEncodeError as exc:  # of one of them
-            raise Surprise from exc
-        ended = self._finish([command for command in commands if isinstance(command, Finish)])
+        creates = [command for command in commands if isinstance(command, Create)]
+        finishes = [command for command in commands if isinstance(command, Finish)]
+        created, ended = self._create(creates), self._finish(finishes)
         return [next(created if isinstance(command, Create) else ended) for command in commands]
 
     def _create(self, creates: list[Create]) -> Iterator[object]:
         if len({create.job.id for create in creates}) < len(creates):
             raise Surprise
-        begun = [self._new(create) for create in creates if create.lease_until is not None]
-        self._write(_create_statement, begun)
-        refused = self._line_up([create for create in creates if create.lease_until is None])
-        return (refused.get(create.job.id) or answered(create) for create in creates)
+        try:
+            begun = [self._new(create) for create in creates if create.lease_until is not None]
+            self._write(_create_statement, begun)
+            waiting = [create for create in creates if create.lease_until is None]
+            refused = self._line_up(waiting) if waiting else {}
+        except UnicodeEncodeError as exc:  # of one of them
+            raise Surprise from exc
+        return (refused.get(create.job.id) or _answered(create) for create in creates)
 
     def _line_up(self, creates: list[Create]) -> dict[str, Exception]:
         """Write jobs that wait; return why there is no room for the others, by their ids."""
@@ -148,6 +158,7 @@ class Group:
     def _new(self, create: Create) -> tuple[object, ...]:
         job, record = create.job, encode_job(create.job)
         self._held.keep(job, record)
+        self._changed.append(job.id)
         return (
             job.id,
             job.application,
@@ -170,6 +181,7 @@ class Group:
     def _claimed(self, job: Job, lease_until: float) -> tuple[object, ...]:
         record = encode_job(job)
         self._held.keep(job, record)
+        self._changed.append(job.id)
         return (job.id, job.attempt, wake_at(job, lease_until), bytearray(record))
 
     def _finish(self, finishes: list[Finish]) -> Iterator[Job]:
@@ -183,6 +195,7 @@ class Group:
             except DeferitError as exc:
                 raise Surprise from exc
             jobs.append(job)
+            self._changed.append(job.id)
             rows.append(self._ended(job, finish.body, held[1]))
         self._write(_finish_statement, rows)
         for some in _groups([(job.id,) for job in jobs]):
@@ -208,7 +221,7 @@ class Group:
                 raise Surprise
 
 
-def answered(create: Create) -> object:
+def _answered(create: Create) -> object:
     """Return the answer to the creation of a job that is new."""
     return Placed(create.job) if create.asks_place else create.job
 

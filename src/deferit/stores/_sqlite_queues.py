@@ -13,7 +13,7 @@ from deferit.stores import _sqlite_statements as sql
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from deferit._core.commands import Claim, Create
     from deferit._core.job import Job
@@ -32,6 +32,7 @@ class Queues:
         """Ask through ``execute``; ``decoded`` makes a job of its id and its record."""
         self._execute = execute
         self._decoded = decoded
+        self._new: list[Job] = []
         self.forget()
 
     def forget(self) -> None:
@@ -52,15 +53,18 @@ class Queues:
     def enter(self, create: Create) -> int | None:
         """Take note of a new job; return its turn, None if it is early or does not wait."""
         job = create.job
-        if job.status is Status.ACCEPTED:
-            for application, most in self._counts:
-                self._counts[application, most] += application == job.application
+        if job.status is not Status.ACCEPTED:
+            return None
+        for application, most in self._counts:
+            self._counts[application, most] += application == job.application
+        if create.asks_place:
+            self._new.append(job)
         return self._next_turn(job.application, job.queue, job.owner) if create.is_ready else None
 
-    def places(self, jobs: Iterable[Job]) -> dict[str, Ahead]:
-        """Return what is in front of new jobs, by their ids."""
+    def places(self) -> dict[str, Ahead]:
+        """Return what is in front of the new jobs that asked for it, by their ids."""
         lanes: dict[tuple[str, str, str | None], list[str]] = {}
-        for job in jobs:
+        for job in self._new:
             lanes.setdefault((job.application, job.queue, job.owner), []).append(job.id)
         places: dict[str, Ahead] = {}
         for (application, queue, _), ids in lanes.items():

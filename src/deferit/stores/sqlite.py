@@ -25,7 +25,7 @@ from deferit._core.commands import (
     Swept,
 )
 from deferit._core.ids import prefix_at
-from deferit._core.job import Job, Status
+from deferit._core.job import Status
 from deferit._core.queries import Changed, Changes, Due, Get, History, List, Load, Position
 from deferit._core.remains import Remains
 from deferit._core.rules import offered_at, remembered, swept, wake_at
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from deferit._core.commands import Change, Command
+    from deferit._core.job import Job
     from deferit._core.queries import Query
 
 KEPT_CHANGES = 10_000
@@ -170,9 +171,9 @@ class _Batch(Performer):
     def __init__(self, connection: sqlite3.Connection, held: Held) -> None:
         self._execute = connection.execute
         self._held = held
-        self._queues = Queues(connection.execute, self._decoded)
-        self._group = Group(connection.execute, held, self._queues)
         self._changed: list[str] = []
+        self._queues = Queues(connection.execute, self._decoded)
+        self._group = Group(connection.execute, held, self._queues, self._changed)
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands, those together that can be.
@@ -183,9 +184,7 @@ class _Batch(Performer):
         answers: list[object] = []
         for is_group, commands in groupby(batch, self._group.takes):
             if is_group:
-                found = self._group.do(list(commands))
-                self._changed += [job.id for job in map(_job_of, found) if job]
-                answers += found
+                answers += self._group.do(list(commands))
             else:
                 answers += [self._answer(command) for command in commands]
         self._note_changes()
@@ -204,8 +203,7 @@ class _Batch(Performer):
 
     def _placed(self, answers: list[object]) -> list[object]:
         """Add what is in front of new jobs that wait, after all that the batch has changed."""
-        placed = [answer.job for answer in answers if isinstance(answer, Placed)]
-        places = self._queues.places(job for job in placed if job.status is Status.ACCEPTED)
+        places = self._queues.places()
         if not places:
             return answers
         return [
@@ -293,7 +291,6 @@ class _Batch(Performer):
         found = self._queues.next(command) if command.job_id is None else self._named(command)
         jobs = [job.claimed(command.now) for job in found]
         requests = self._group.claim(jobs, command.lease_until)
-        self._changed += requests
         return tuple(Claimed(job, self._request(job, requests[job.id])) for job in jobs)
 
     def _named(self, command: Claim) -> list[Job]:
@@ -432,12 +429,6 @@ class _Batch(Performer):
         self._execute(sql.FORGET, (job_id,))
         self._execute(sql.DROP_PIECES, (job_id,))
         self._changed.append(job_id)
-
-
-def _job_of(answer: object) -> Job | None:
-    """Return the job that the answer of a group has; None if it is an exception."""
-    job = answer.job if isinstance(answer, Placed) else answer
-    return job if isinstance(job, Job) else None
 
 
 def _decoded(
