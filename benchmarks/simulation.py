@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec.structs import replace
 from werkzeug.datastructures import Headers
 
-from deferit._core.commands import Claim, Claimed, Create, Finish
+from deferit._core.commands import Claim, Claimed, Create, Finish, Placed
 from deferit._core.document import Site
 from deferit._core.effects import (
     Capture,
@@ -158,15 +158,15 @@ class Simulation:
             case _:
                 raise NotImplementedError(effect)
 
-    def _create(self, create: Create) -> Job:
+    def _create(self, create: Create) -> Placed:
         now = self.ledger.now()
         if not self._free:
             self._waiting += 1
-            return cast("Job", self.ledger.execute(create))
+            return cast("Placed", self.ledger.execute(create))
         create = replace(create, job=create.job.claimed(now), lease_until=now + LEASE)
-        job = cast("Job", self.ledger.execute(create))
-        self._begin(job)
-        return job
+        placed = cast("Placed", self.ledger.execute(create))
+        self._begin(placed.job)
+        return placed
 
     def _begin(self, job: Job) -> None:
         self._free -= 1

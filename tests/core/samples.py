@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
+from deferit._core.commands import Create, Placed
 from deferit._core.document import Site
 from deferit._core.effects import CapturedRequest, Effect, Flow, Replica
 from deferit._core.flow import Submission
@@ -119,8 +120,13 @@ class Driven:
         self._go_on(None)
 
     def answer(self, value: object) -> Effect | None:
-        """Send an answer, or throw an exception; return the next effect, None at the end."""
+        """Send an answer, or throw an exception; return the next effect, None at the end.
+
+        A job that is created is sent as stores send it that look no further.
+        """
         assert self.effect is not None
+        if isinstance(self.effect, Create) and isinstance(value, Job):
+            value = Placed(value)
         self._go_on(value)
         return self.effect
 

@@ -32,7 +32,7 @@ from tests.core.samples import (
 
 from deferit._core.allowed import AllowList, url_from
 from deferit._core.callback import Callback
-from deferit._core.commands import Cancel, Create, Purge
+from deferit._core.commands import Cancel, Create, Placed, Purge
 from deferit._core.effects import (
     Capture,
     CapturedRequest,
@@ -55,7 +55,7 @@ from deferit._core.job import Job, Status
 from deferit._core.pace import pace
 from deferit._core.policy import AcceptHook, Mark, Refusal
 from deferit._core.prefer import Prefer
-from deferit._core.queries import Get, List
+from deferit._core.queries import Ahead, Get, List
 from deferit.exceptions import JobNotFound, KeyReused, QueueFull, StoreUnavailable, TooManyJobs
 
 if TYPE_CHECKING:
@@ -75,13 +75,29 @@ def test_a_request_becomes_durable_and_then_is_answered_202() -> None:
     driven = Driven(submit(a_submission()))
 
     assert driven.effect == Capture(JOB_ID, needs_digest=False)
-    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded)
+    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded, asks_place=True)
     assert driven.answer(a_job()) == Foresee(a_job())
     assert driven.answer(Outlook(NOON, 4)) is None
 
     assert driven.end.status == 202
     assert driven.end.header("Location") == MONITOR
     assert members(driven.end)["queuePosition"] == 4
+
+
+def test_a_position_that_the_store_tells_with_the_job_is_not_asked_for() -> None:
+    driven = Driven(submit(a_submission()))
+
+    driven.answer(CAPTURED)
+    assert driven.answer(Placed(a_job(), Ahead(7, 8))) == Foresee(a_job(), Ahead(7, 8))
+
+
+def test_who_has_waited_is_told_no_position_of_before() -> None:
+    driven = Driven(submit(a_submission(wait=5.0)))
+
+    driven.answer(CAPTURED)
+    driven.answer(Placed(a_job(), Ahead(7, 8)))
+
+    assert driven.answer(a_job()) == Foresee(a_job())
 
 
 def test_a_job_that_was_started_at_once_has_no_position() -> None:
@@ -308,7 +324,7 @@ def tried(**headers: Any) -> Driven:
 def test_a_request_too_long_for_memory_is_made_durable_before_it_is_tried() -> None:
     driven = Driven(submit(a_submission(2.0, is_tried=True)))
 
-    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded)
+    assert driven.answer(CAPTURED) == Create(a_job(), CAPTURED.encoded, asks_place=True)
     assert driven.answer(a_job()) == Wait(a_job(), 2.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from deferit._core.commands import Create, Renew
 from deferit._core.effects import Replica
@@ -181,7 +181,8 @@ class Process:
         self, number: int = 0, carried: Mapping[str, Any] | None = None, **changes: Any
     ) -> Job:
         """Have a new job accepted."""
-        return self.worker.create(Create(draft(number, **changes), captured()), carried or {})
+        create = Create(draft(number, **changes), captured())
+        return cast("Job", self.worker.create(create, carried or {}))
 
     @property
     def free(self) -> int:

@@ -227,7 +227,8 @@ def test_a_job_that_cannot_be_created_gives_its_slot_back(
 
 def test_so_does_one_that_there_is_already(process: Process) -> None:
     create = Create(draft(), captured())
-    process.end_of(process.worker.create(create, {}))
+    process.worker.create(create, {})
+    process.end_of(create.job)
 
     with pytest.raises(JobExists):
         process.worker.create(create, {})
@@ -251,7 +252,10 @@ def test_a_claim_that_fails_gives_the_slots_back(process: Process, answer: Excep
 
 
 def test_a_request_that_cannot_be_read_gives_its_slot_back(process: Process) -> None:
-    job = process.end_of(process.worker.create(Create(draft(), b"garbage"), {}))
+    create = Create(draft(), b"garbage")
+
+    process.worker.create(create, {})
+    job = process.end_of(create.job)
 
     assert job.error is not None
     assert job.error.code == "route-gone"
@@ -388,6 +392,7 @@ def test_a_task_creates_and_begins_a_job(backend: str) -> None:
 
     job = anyio.run(process.worker.acreate, create, {}, backend=backend)
 
+    assert isinstance(job, Job)
     assert job.status is Status.RUNNING
     assert process.end_of(job).status is Status.SUCCEEDED
     process.close()

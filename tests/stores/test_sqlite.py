@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from msgspec.structs import replace
 
-from deferit._core.commands import Cancel, Claim, Claimed, Create, Finish, Report, Sweep
+from deferit._core.commands import (
+    Cancel,
+    Claim,
+    Claimed,
+    Create,
+    Finish,
+    Limits,
+    Placed,
+    Report,
+    Sweep,
+)
 from deferit._core.job import Job, Status
-from deferit._core.queries import Changed, Changes, Get, Load
+from deferit._core.queries import MOST_AHEAD, Ahead, Changed, Changes, Get, Load
 from deferit._records import encode
 from deferit.exceptions import JobExists, LeaseLost, OptionError, StoreUnavailable
 from deferit.stores import _sqlite_file, _sqlite_statements, sqlite, store_from_url
@@ -773,9 +784,9 @@ def test_no_statement_reads_a_whole_table(store: SQLiteStore) -> None:
         for name, text in vars(_sqlite_statements).items()
         if name.isupper() and isinstance(text, str) and " WHERE " in text
     }
-    columns = ", ".join("?" * _sqlite_statements.FINISH_MANY_COLUMNS)
 
     for name, template in statements.items():
+        columns = ", ".join("?" * getattr(_sqlite_statements, f"{name}_COLUMNS", 0))
         text = template.format(rows=f"({columns}), ({columns})", ids="?, ?")
         values = (1,) * (len(set(re.findall(r"\?[0-9]", text))) or text.count("?"))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
@@ -825,6 +836,61 @@ def test_new_and_ended_jobs_of_a_batch_are_written_by_one_statement_each(
         Status.SUCCEEDED,
     ] * 4
     assert store.read(Get(a_job(0).id)) == answers[1]
+
+
+def stored_statements(seen: list[str]) -> list[str]:
+    return [text for text in seen if text.startswith(("INSERT", "UPDATE", "DELETE"))]
+
+
+def test_limits_that_count_nothing_keep_no_job_out_of_a_group(store: SQLiteStore) -> None:
+    limits = Limits(max_queue=10_000, max_per_owner=None)
+    seen = statements(store)
+
+    store.execute([replace(begun(number), limits=limits) for number in range(4)])
+
+    assert stored_statements(seen) == ["INSERT INTO", "INSERT INTO"]  # jobs, and what has changed
+
+
+def test_new_jobs_that_wait_are_written_counted_and_placed_together(store: SQLiteStore) -> None:
+    limits = Limits(max_queue=10_000)
+    store.execute([Create(a_job(number), REQUEST) for number in range(3)])
+    seen = statements(store)
+
+    answers = store.execute(
+        [Create(a_job(number), REQUEST, limits=limits, asks_place=True) for number in range(3, 30)]
+    )
+
+    assert stored_statements(seen) == ["INSERT INTO", "INSERT INTO"]
+    assert len(seen) < 10
+    assert [answer.ahead for answer in answers if isinstance(answer, Placed)] == [
+        Ahead(number, 0) for number in range(3, 30)
+    ]
+
+
+def test_jobs_are_claimed_by_one_statement(store: SQLiteStore) -> None:
+    jobs = [ask(store, Create(a_job(n), LONG if n == 2 else REQUEST)) for n in range(5)]
+    seen = statements(store)
+
+    claimed = ask(store, Claim("shop", NOON, LEASE, 9))
+
+    assert stored_statements(seen) == ["UPDATE jobs", "INSERT INTO"]
+    assert [each.job for each in claimed] == [job.claimed(NOON) for job in jobs]
+    assert [each.request for each in claimed] == [REQUEST, REQUEST, LONG, REQUEST, REQUEST]
+
+
+def test_a_place_behind_so_many_that_none_is_told_is_not_looked_for(
+    store: SQLiteStore,
+) -> None:
+    store.execute([Create(a_job(number), REQUEST) for number in range(MOST_AHEAD - 1)])
+    seen = statements(store)
+
+    answers = store.execute(
+        [Create(a_job(number), REQUEST, asks_place=True) for number in range(2000, 2020)]
+    )
+
+    told = [answer.ahead for answer in answers if isinstance(answer, Placed) and answer.ahead]
+    assert [ahead.jobs for ahead in told] == [MOST_AHEAD - 1, *[MOST_AHEAD] * 19]
+    assert len(seen) < 10
 
 
 def test_a_group_of_any_size_is_written(store: SQLiteStore) -> None:

@@ -17,6 +17,8 @@ from deferit.exceptions import KeyReused, QueueFull, TooManyJobs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deferit._core.queries import Ahead
+
 ORPHANED = 3600.0
 """Seconds after which pieces of a body are given up if their job was never created."""
 
@@ -41,7 +43,7 @@ class Create(Discreet, frozen=True, gc=False):
 
     ``job`` is accepted, or already running if the asking process starts it at once; then ``lease_until`` is set. Where
     another job has the new one's `Job.key`, `found` decides: nothing is kept, or that job loses the key. Where there is
-    none, `admit` decides.
+    none, `admit` decides. With ``asks_place`` the answer is a `Placed`, which has that job.
     """
 
     HIDDEN = frozenset({"request"})
@@ -50,6 +52,7 @@ class Create(Discreet, frozen=True, gc=False):
     request: bytes
     lease_until: float | None = None
     limits: Limits | None = None
+    asks_place: bool = False
 
     def found(self, other: Job) -> bool:
         """Whether ``other``, which has the same key, is the answer; if not it loses the key to the new job.
@@ -75,19 +78,28 @@ class Create(Discreet, frozen=True, gc=False):
         if self.limits is None:
             return
         most, most_owned = self.limits.max_queue, self.limits.max_per_owner
-        if (
-            most_owned is not None
-            and self.job.owner is not None
-            and owned(most_owned) >= most_owned
-        ):
+        if self.counts_owned and most_owned is not None and owned(most_owned) >= most_owned:
             raise TooManyJobs(most_owned)
         if most is not None and self.job.status is Status.ACCEPTED and waiting(most) >= most:
             raise QueueFull(most)
 
     @property
+    def counts_owned(self) -> bool:
+        """Whether `admit` has the jobs of the owner counted."""
+        is_limited = self.limits is not None and self.limits.max_per_owner is not None
+        return is_limited and self.job.owner is not None
+
+    @property
     def is_ready(self) -> bool:
         """Whether the job waits for nothing but its turn."""
         return self.job.status is Status.ACCEPTED and self.job.due_at <= self.job.created_at
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """A job, and what is in front of it as its batch is committed; None if the store would have to look for it."""
+
+    job: Job
+    ahead: Ahead | None = None
 
 
 class Append(Discreet, frozen=True, gc=False):

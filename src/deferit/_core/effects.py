@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from deferit._core.commands import Limits
     from deferit._core.job import Job
+    from deferit._core.queries import Ahead
 
 
 class RequestTooLarge(Exception):
@@ -112,9 +113,13 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
 
 
 class Foresee(msgspec.Struct, frozen=True, gc=False):
-    """Return the `Outlook` of a job that is not finished; for one that runs, this process asks nobody."""
+    """Return the `Outlook` of a job that is not finished; for one that runs, this process asks nobody.
+
+    What is in front of one that waits is asked for, unless it is known.
+    """
 
     job: Job
+    ahead: Ahead | None = None
 
 
 class Recall(msgspec.Struct, frozen=True, gc=False):

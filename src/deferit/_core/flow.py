@@ -13,7 +13,7 @@ import msgspec
 
 from deferit._core import document
 from deferit._core.callback import CallbackNotAllowed, callback_from
-from deferit._core.commands import Cancel, Create, Purge
+from deferit._core.commands import Cancel, Create, Placed, Purge
 from deferit._core.document import pause
 from deferit._core.effects import (
     Capture,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from deferit._core.estimate import Known, Outlook
     from deferit._core.http import Request
     from deferit._core.policy import AcceptHook, Deferral, Mark, Refusal
+    from deferit._core.queries import Ahead
     from deferit._core.representations import Representation
     from deferit._core.visits import Visit
 
@@ -148,11 +149,13 @@ def _submit(submission: Submission) -> Flow:
     draft = _identified(submission, key, captured)
     if captured.replica is not None:
         return (yield from _tried(submission, captured.replica))
-    job: Job = yield Create(draft, captured.encoded, limits=submission.limits)
-    if deferral.wait > 0 and not job.is_finished:
-        job = yield from _waited(job, deferral.wait)
-    is_replayed = key is not None and job.id != draft.id
-    return (yield from _accepted(submission, job, is_replayed=is_replayed))
+    placed: Placed = yield Create(
+        draft, captured.encoded, limits=submission.limits, asks_place=True
+    )
+    if deferral.wait > 0 and not placed.job.is_finished:
+        placed = Placed((yield from _waited(placed.job, deferral.wait)))
+    is_replayed = key is not None and placed.job.id != draft.id
+    return (yield from _accepted(submission, placed, is_replayed=is_replayed))
 
 
 def _tried(submission: Submission, replica: Replica) -> Flow:
@@ -166,7 +169,7 @@ def _tried(submission: Submission, replica: Replica) -> Flow:
     left = begun + seconds - now
     if left > 0:  # it was stored before its time: it waits for its turn, or its response is long
         end = yield from _waited(end, left)
-    return (yield from _accepted(submission, end, is_replayed=False))
+    return (yield from _accepted(submission, Placed(end), is_replayed=False))
 
 
 def _identified(submission: Submission, key: str | None, captured: CapturedRequest) -> Job:
@@ -180,13 +183,13 @@ def _identified(submission: Submission, key: str | None, captured: CapturedReque
     return draft.but(identity=same)
 
 
-def _accepted(submission: Submission, job: Job, *, is_replayed: bool) -> Flow:
+def _accepted(submission: Submission, placed: Placed, *, is_replayed: bool) -> Flow:
     """Return the 202 of a job, or its end where that is known already."""
-    site = submission.visit.site
+    job, site = placed.job, submission.visit.site
     if job.is_finished:
         answer = document.final(job, site)
     else:
-        now, outlook = yield from _foreseen(job)
+        now, outlook = yield from _foreseen(job, placed.ahead)
         shown = representation(submission.visit.request, moves_on=True)
         accepted = document.accepted(job, site, now, outlook, submission.deferral, shown)
         answer = in_place_of(submission.placeholder, accepted)
@@ -367,7 +370,9 @@ def _matches(job: Job, if_match: str | None) -> bool:
     return JSON.tag(job) in {tag.strip() for tag in if_match.split(",")}
 
 
-def _foreseen(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
+def _foreseen(
+    job: Job, ahead: Ahead | None = None
+) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
     """Return the present instant and what can be told of a job then: nothing of one that is finished.
 
     Nor can anything be told without a store, and the client has to hear of the job all the same.
@@ -375,7 +380,7 @@ def _foreseen(job: Job) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
     if job.is_finished:
         return (yield Now()), None
     try:
-        outlook: Outlook = yield Foresee(job)
+        outlook: Outlook = yield Foresee(job, ahead)
     except (StoreUnavailable, RecordDamaged):
         return (yield Now()), None
     return outlook.now, outlook

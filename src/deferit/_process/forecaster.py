@@ -75,16 +75,16 @@ class Forecaster:
         Raises:
             StoreUnavailable: what has to be read cannot be.
         """
-        ahead = None
-        if effect.job.status is Status.ACCEPTED:
+        ahead = effect.ahead
+        if ahead is None and effect.job.status is Status.ACCEPTED:
             ahead = cast("Ahead", self._ledger.read(Position(effect.job.id)))
         self._recall(effect.job)
         return self._outlook(effect.job, ahead)
 
     async def aforesee(self, effect: Foresee) -> Outlook:
         """Same as `foresee`, but awaits the store."""
-        ahead = None
-        if effect.job.status is Status.ACCEPTED:
+        ahead = effect.ahead
+        if ahead is None and effect.job.status is Status.ACCEPTED:
             ahead = cast("Ahead", await self._ledger.aread(Position(effect.job.id)))
         for name in self._unknown(effect.job):
             self._learn(name, await self._ledger.aread(History(self._application, name)))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from deferit._core.commands import Append
 from deferit._core.effects import ShuttingDown
@@ -49,7 +49,7 @@ class Trier:
         run = self._run(effect, signal.set)
         place = self._place(run)
         if place is Place.STORE:
-            return self._worker.create(*run.tried.waiting())
+            return cast("Job", self._worker.create(*run.tried.waiting()))
         if place is Place.SLOT:
             self._worker.submit(run)
         deadline = time.monotonic() + effect.seconds
@@ -67,7 +67,7 @@ class Trier:
         run = self._run(effect, signal.set)
         place = self._place(run)
         if place is Place.STORE:
-            return await self._worker.acreate(*run.tried.waiting())
+            return cast("Job", await self._worker.acreate(*run.tried.waiting()))
         try:
             if place is Place.SLOT:
                 await self._worker.asubmit(run)

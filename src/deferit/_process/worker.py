@@ -6,12 +6,12 @@ import logging
 import time
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from msgspec.structs import replace
 
-from deferit._core.commands import Claimed, Create, Finish, Release, Report
+from deferit._core.commands import Claimed, Create, Finish, Placed, Release, Report
 from deferit._core.effects import ShuttingDown
 from deferit._core.job import Failure, Job
 from deferit._core.outcome import outcome
@@ -111,8 +111,8 @@ class Worker:
 
     # --- a job's life here -------------------------------------------------------------------------------------------
 
-    def create(self, create: Create, carried: Mapping[str, Any]) -> Job:
-        """Make a job durable, and begin it if there is a slot.
+    def create(self, create: Create, carried: Mapping[str, Any]) -> object:
+        """Make a job durable, and begin it if there is a slot; return what the store answers.
 
         ``carried`` is what its captured request has by reference, for as long as the job may begin in this process.
 
@@ -128,34 +128,34 @@ class Worker:
         if not self.executor.is_ready(self.backend):
             await self.executor.aprepare(self.backend)
 
-    def commit(self, create: Create) -> Job:
+    def commit(self, create: Create) -> object:
         """Make a job durable, and begin it if it is claimed."""
         result = self.ledger.outcome(create, self._along_with(create))
         run = self._created(create, result)
         if run:
             self.start(run)
-        return cast("Job", returned(result))
+        return returned(result)
 
-    def acreate(self, create: Create, carried: Mapping[str, Any]) -> Coroutine[Any, Any, Job]:
+    def acreate(self, create: Create, carried: Mapping[str, Any]) -> Coroutine[Any, Any, object]:
         """Same as `create`, but awaits the commit; the job goes on if the task that waits is canceled."""
         self.backend = current_loop().backend
         if self.executor.is_ready(self.backend):
             return self.acommit(self.at_once(create, carried))
         return self._acreate_first(create, carried)
 
-    async def _acreate_first(self, create: Create, carried: Mapping[str, Any]) -> Job:
+    async def _acreate_first(self, create: Create, carried: Mapping[str, Any]) -> object:
         """Create a job when the executor is ready for it."""
         await self.aprepare()
         return await self.acommit(self.at_once(create, carried))
 
-    async def acommit(self, create: Create) -> Job:
+    async def acommit(self, create: Create) -> object:
         """Same as `commit`, but awaits it."""
         otherwise = partial(self._go_on_without, create)
         result = await self.ledger.aoutcome(create, otherwise, self._along_with(create))
         run = self._created(create, result)
         if run:
             await self.astart(run)
-        return cast("Job", returned(result))
+        return returned(result)
 
     def at_once(self, create: Create, carried: Mapping[str, Any]) -> Create:
         """Claim a new job in the same transaction, if there is a free slot and nobody waits in front of it.
@@ -196,7 +196,8 @@ class Worker:
         if isinstance(result, Exception):
             self._drop(create)
             return None
-        if isinstance(result, Job) and result.id != create.job.id:
+        job = result.job if isinstance(result, Placed) else result
+        if isinstance(job, Job) and job.id != create.job.id:
             self._drop(create)
             return None
         log_new(create.job)

@@ -44,7 +44,7 @@ PAGE = 4096
 """Bytes of a page, of which a commit writes some ten, however little changed in each."""
 
 STATEMENTS = 256
-"""That a connection keeps prepared: three for each size of a group, and all others."""
+"""That a connection keeps prepared: five for each size of a group, and all others."""
 
 LOG_SIZE = 16 * 2**20
 """Bytes to which the log is cut back after a large result has gone through it; SQLite itself lets it be for ever."""

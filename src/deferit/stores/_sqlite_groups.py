@@ -1,7 +1,7 @@
 """What many requests ask of a SQLite file at the same time, done by one statement for all of them.
 
 Python lets go of its lock for each statement, and has to wait for it again while an event loop is busy; so what counts
-is how many statements a batch takes. Most of a batch are new jobs that begin at once, and ends of those.
+is how many statements a batch takes. Most of a batch are new jobs, jobs that begin, and ends of those.
 
 Bytes are bound as a `bytearray`, and NULL by leaving a column out: of other types than that, `str`, `int` and `float`
 Python's sqlite3 asks, for each value, whether somebody adapts it, which takes longer than to copy a record.
@@ -9,15 +9,15 @@ Python's sqlite3 asks, for each value, whether somebody adapts it, which takes l
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from deferit._core.commands import Create, Finish
+from deferit._core.commands import Create, Finish, Placed
 from deferit._core.job import Job, Status
 from deferit._core.rules import wake_at
 from deferit._records import encode_job
-from deferit.exceptions import DeferitError
+from deferit.exceptions import DeferitError, QueueFull
 from deferit.stores import _sqlite_statements as sql
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from deferit._core.commands import Command
+    from deferit.stores._sqlite_queues import Queues
 
 INLINE = 8_192
 """Bytes of a request or a result that lie in the job's row, which is rewritten with each change; longer ones don't."""
@@ -68,20 +69,29 @@ class Held:
 
 
 class Group:
-    """New jobs that begin at once, and ends of jobs that are held: none of them looks at another."""
+    """New jobs, and ends of jobs that are held: none of them looks at another."""
 
-    def __init__(self, execute: Callable[..., sqlite3.Cursor], held: Held) -> None:
+    def __init__(
+        self,
+        execute: Callable[..., sqlite3.Cursor],
+        held: Held,
+        queues: Queues,
+        changed: list[str],
+    ) -> None:
+        """Write through ``execute``; ``changed`` gets the ids of all that is written."""
         self._execute = execute
         self._held = held
+        self._queues = queues
+        self._changed = changed
 
     def takes(self, command: Command) -> bool:
         """Whether a command can be done together with others."""
         if isinstance(command, Create):
             return (
-                command.lease_until is not None
-                and command.limits is None
-                and command.job.identity is None
+                command.job.identity is None
                 and len(command.request) <= INLINE
+                and not command.counts_owned
+                and (command.is_ready or command.lease_until is not None)
             )
         if isinstance(command, Finish):
             return (
@@ -100,23 +110,55 @@ class Group:
         identity = held[0].identity
         return identity is None or not identity.while_unfinished
 
-    def do(self, commands: Sequence[Command]) -> list[Job]:
+    def do(self, commands: Sequence[Command]) -> list[object]:
         """Execute commands, each of which it takes; return their answers.
 
         Raises:
             Surprise: they have to be done one by one, in another transaction.
         """
-        self._create([command for command in commands if isinstance(command, Create)])
-        ended = self._finish([command for command in commands if isinstance(command, Finish)])
-        return [command.job if isinstance(command, Create) else next(ended) for command in commands]
+        creates = [command for command in commands if isinstance(command, Create)]
+        finishes = [command for command in commands if isinstance(command, Finish)]
+        created, ended = self._create(creates), self._finish(finishes)
+        return [next(created if isinstance(command, Create) else ended) for command in commands]
 
-    def _create(self, creates: list[Create]) -> None:
-        rows = [self._new(create) for create in creates]
-        self._write(_create_statement, rows)
+    def _create(self, creates: list[Create]) -> Iterator[object]:
+        if len({create.job.id for create in creates}) < len(creates):
+            raise Surprise
+        try:
+            begun = [self._new(create) for create in creates if create.lease_until is not None]
+            self._write(_create_statement, begun)
+            waiting = [create for create in creates if create.lease_until is None]
+            refused = self._line_up(waiting) if waiting else {}
+        except UnicodeEncodeError as exc:  # of one of them
+            raise Surprise from exc
+        return (refused.get(create.job.id) or _answered(create) for create in creates)
+
+    def _line_up(self, creates: list[Create]) -> dict[str, Exception]:
+        """Write jobs that wait; return why there is no room for the others, by their ids."""
+        refused: dict[str, Exception] = {}
+        rows = []
+        for create in creates:
+            try:
+                self._admit(create)
+            except QueueFull as exc:
+                refused[create.job.id] = exc
+            else:
+                rows.append((*self._new(create), self._queues.enter(create)))
+        self._write(_create_waiting_statement, rows)
+        return refused
+
+    def _admit(self, create: Create) -> None:
+        try:
+            create.admit(partial(self._queues.count, create.job.application), _not_asked)
+        except QueueFull as exc:
+            if self._execute(sql.GET, (create.job.id,)).fetchone():
+                raise Surprise from exc  # the room was taken by itself
+            raise
 
     def _new(self, create: Create) -> tuple[object, ...]:
         job, record = create.job, encode_job(create.job)
         self._held.keep(job, record)
+        self._changed.append(job.id)
         return (
             job.id,
             job.application,
@@ -129,6 +171,19 @@ class Group:
             bytearray(create.request),
         )
 
+    def claim(self, jobs: list[Job], lease_until: float) -> dict[str, bytes | None]:
+        """Take down jobs that have been claimed; return their captured requests, None for those that are long."""
+        requests: dict[str, bytes | None] = {}
+        for some in _groups([self._claimed(job, lease_until) for job in jobs]):
+            requests.update(self._execute(_claim_statement(len(some)), [*chain(*some)]).fetchall())
+        return requests
+
+    def _claimed(self, job: Job, lease_until: float) -> tuple[object, ...]:
+        record = encode_job(job)
+        self._held.keep(job, record)
+        self._changed.append(job.id)
+        return (job.id, job.attempt, wake_at(job, lease_until), bytearray(record))
+
     def _finish(self, finishes: list[Finish]) -> Iterator[Job]:
         jobs, rows = [], []
         for finish in finishes:
@@ -140,6 +195,7 @@ class Group:
             except DeferitError as exc:
                 raise Surprise from exc
             jobs.append(job)
+            self._changed.append(job.id)
             rows.append(self._ended(job, finish.body, held[1]))
         self._write(_finish_statement, rows)
         for some in _groups([(job.id,) for job in jobs]):
@@ -165,6 +221,15 @@ class Group:
                 raise Surprise
 
 
+def _answered(create: Create) -> object:
+    """Return the answer to the creation of a job that is new."""
+    return Placed(create.job) if create.asks_place else create.job
+
+
+def _not_asked(_most: int) -> int:
+    raise AssertionError
+
+
 def _groups(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
     """Yield rows in groups of which a statement takes one."""
     for start in range(0, len(rows), LARGEST):
@@ -174,6 +239,16 @@ def _groups(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]
 @lru_cache
 def _create_statement(count: int) -> str:
     return sql.CREATE_MANY.format(rows=_rows(count, sql.CREATE_MANY_COLUMNS))
+
+
+@lru_cache
+def _create_waiting_statement(count: int) -> str:
+    return sql.CREATE_MANY_WAITING.format(rows=_rows(count, sql.CREATE_MANY_WAITING_COLUMNS))
+
+
+@lru_cache
+def _claim_statement(count: int) -> str:
+    return sql.CLAIM_MANY.format(rows=_rows(count, sql.CLAIM_MANY_COLUMNS))
 
 
 @lru_cache

@@ -10,6 +10,11 @@ CREATE_MANY = """
     VALUES {rows} ON CONFLICT DO NOTHING
 """
 CREATE_MANY_COLUMNS = 9
+CREATE_MANY_WAITING = """
+    INSERT INTO jobs (id, application, owner, status, attempt, wake_at, queue, record, request, turn)
+    VALUES {rows} ON CONFLICT DO NOTHING
+"""
+CREATE_MANY_WAITING_COLUMNS = 10
 KEYED = "SELECT id, record FROM jobs WHERE key = ?"
 FREE_KEY = "UPDATE jobs SET key = NULL WHERE id = ?"
 GET = "SELECT id, record FROM jobs WHERE id = ?"
@@ -61,11 +66,12 @@ READY = """
     SELECT id, record FROM jobs
     WHERE turn IS NOT NULL AND application = ? AND queue = ? ORDER BY turn, id LIMIT ?
 """
-CLAIM = """
-    UPDATE jobs SET status = 'running', turn = NULL, offered_at = NULL, attempt = ?, wake_at = ?,
-        record = ?
-    WHERE id = ? RETURNING request
+CLAIM_MANY = """
+    UPDATE jobs SET status = 'running', turn = NULL, offered_at = NULL, attempt = claimed.column2,
+        wake_at = claimed.column3, record = claimed.column4
+    FROM (VALUES {rows}) AS claimed WHERE jobs.id = claimed.column1 RETURNING id, request
 """
+CLAIM_MANY_COLUMNS = 4
 OFFER = """
     UPDATE jobs SET turn = NULL, offered_at = coalesce(offered_at, ?), wake_at = ? WHERE id = ?
 """
@@ -129,6 +135,12 @@ POSITION = """
             )
         )
     FROM jobs AS job WHERE job.id = ?1
+"""
+LINE = """
+    SELECT id FROM jobs
+    WHERE turn IS NOT NULL AND application = ?1 AND queue = ?2
+        AND (turn, id) >= (SELECT turn, id FROM jobs WHERE id = ?3)
+    ORDER BY turn, id LIMIT ?4
 """
 DUE = """
     SELECT

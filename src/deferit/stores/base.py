@@ -14,6 +14,7 @@ from deferit._core.commands import (
     Dispatch,
     Finish,
     Observe,
+    Placed,
     Purge,
     Release,
     Renew,
@@ -83,7 +84,7 @@ class Store(ABC):
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands in one transaction; return a result or an exception for each, in their order.
 
-        The results: `Create` the job, or the one that has its key (`JobExists`,
+        The results: `Create` the job, or the one that has its key, or a `Placed` with it (`JobExists`,
         `KeyReused`); `Append` None (`LeaseLost`, `JobNotFound`, `JobExists`); `Claim` a
         tuple of `Claimed`; `Renew` a tuple of the lost leases; a change the job as it is now (`JobNotFound`, and what
         ``apply`` raises); `Purge` whether it is gone (`JobNotFound`); `Sweep` and `ClaimCallbacks` a tuple of
@@ -153,7 +154,8 @@ class Performer(ABC):
     def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
         match command:
             case Create():
-                return self._create(command)
+                job = self._create(command)
+                return Placed(job) if command.asks_place else job
             case Append():
                 self._append(command)
                 return None

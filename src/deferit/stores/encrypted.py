@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from deferit._core.commands import Append, Claimed, Create, Finish
+from deferit._core.commands import Append, Claimed, Create, Finish, Placed
 from deferit._core.http import Pairs
 from deferit._core.job import Job
 from deferit._core.queries import Load
@@ -112,6 +112,8 @@ class EncryptedStore(Store):
         match answer:
             case Job():
                 return self._opened_job(answer)
+            case Placed():
+                return replace(answer, job=self._opened_job(answer.job))
             case Claimed():
                 return self._opened_request(answer)
             case tuple():

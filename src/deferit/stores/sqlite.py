@@ -9,7 +9,6 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, assert_never
 
 from deferit._core.commands import (
-    MOST_READY,
     ORPHANED,
     Append,
     Claim,
@@ -19,6 +18,7 @@ from deferit._core.commands import (
     Dispatch,
     Finish,
     Observe,
+    Placed,
     Purge,
     SettleCallback,
     Sweep,
@@ -26,28 +26,23 @@ from deferit._core.commands import (
 )
 from deferit._core.ids import prefix_at
 from deferit._core.job import Status
-from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Load, Position
+from deferit._core.queries import Changed, Changes, Due, Get, History, List, Load, Position
 from deferit._core.remains import Remains
-from deferit._core.rules import (
-    in_order,
-    next_turn,
-    offered_at,
-    remembered,
-    room,
-    swept,
-    wake_at,
-)
+from deferit._core.rules import offered_at, remembered, swept, wake_at
 from deferit._records import decode_history, decode_job, encode, encode_job, salvage
 from deferit.exceptions import (
     JobExists,
     JobNotFound,
     OptionError,
+    QueueFull,
     RecordDamaged,
     StoreUnavailable,
+    TooManyJobs,
 )
 from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
 from deferit.stores._sqlite_groups import INLINE, Group, Held, Surprise
+from deferit.stores._sqlite_queues import Queues, position
 from deferit.stores.base import Performer, Store
 
 if TYPE_CHECKING:
@@ -144,7 +139,7 @@ class SQLiteStore(Store):
                 case Load():
                     return _load(connection, query)
                 case Position():
-                    return _position(connection, query)
+                    return position(connection.execute, query.job_id, query.most)
                 case Due():
                     return _is_due(connection, query)
                 case List():
@@ -176,8 +171,9 @@ class _Batch(Performer):
     def __init__(self, connection: sqlite3.Connection, held: Held) -> None:
         self._execute = connection.execute
         self._held = held
-        self._group = Group(connection.execute, held)
         self._changed: list[str] = []
+        self._queues = Queues(connection.execute, self._decoded)
+        self._group = Group(connection.execute, held, self._queues, self._changed)
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands, those together that can be.
@@ -188,33 +184,46 @@ class _Batch(Performer):
         answers: list[object] = []
         for is_group, commands in groupby(batch, self._group.takes):
             if is_group:
-                jobs = self._group.do(list(commands))
-                self._changed += [job.id for job in jobs]
-                answers += jobs
+                answers += self._group.do(list(commands))
             else:
                 answers += [self._answer(command) for command in commands]
         self._note_changes()
-        return answers
+        return self._placed(answers)
 
     def execute_each(self, batch: Sequence[Command]) -> list[object]:
         """Execute commands one by one."""
         answers = [self._answer(command) for command in batch]
         self._note_changes()
-        return answers
+        return self._placed(answers)
 
     def _note_changes(self) -> None:
         if self._changed:
             ids = " ".join(dict.fromkeys(self._changed))
             self._execute("INSERT INTO changes (ids) VALUES (?)", (ids,))
 
+    def _placed(self, answers: list[object]) -> list[object]:
+        """Add what is in front of new jobs that wait, after all that the batch has changed."""
+        places = self._queues.places()
+        if not places:
+            return answers
+        return [
+            Placed(answer.job, places.get(answer.job.id)) if isinstance(answer, Placed) else answer
+            for answer in answers
+        ]
+
+    def _perform(self, command: Command) -> object:
+        try:
+            return super()._perform(command)
+        finally:
+            if not isinstance(command, Create):
+                self._queues.forget()
+
     def _create(self, command: Create) -> Job:
         job, request = command.job, command.request
         same = self._same(command)
         if same is not None:
             return same
-        if command.limits is not None and self._job(job.id) is not None:
-            raise JobExists(job.id)  # before it is refused for the room that it has itself
-        command.admit(partial(self._count_waiting, job), partial(self._count_owned, job))
+        self._admit(command)
         is_long, record = len(request) > INLINE, encode_job(job)
         row = (
             job.id,
@@ -227,15 +236,27 @@ class _Batch(Performer):
             record,
             None if is_long else request,
             job.queue,
-            self._next_turn(job.application, job.queue, job.owner) if command.is_ready else None,
+            self._queues.enter(command),
         )
         if not self._execute(sql.CREATE, row).rowcount:
+            self._queues.forget()
             raise JobExists(job.id)
         if is_long:
             self._execute(sql.APPEND, (job.id, 0, REQUEST, request))
         self._held.keep(job, record)
         self._changed.append(job.id)
         return job
+
+    def _admit(self, command: Create) -> None:
+        job = command.job
+        try:
+            command.admit(
+                partial(self._queues.count, job.application), partial(self._count_owned, job)
+            )
+        except (QueueFull, TooManyJobs):
+            if self._job(job.id) is not None:
+                raise JobExists(job.id) from None  # the room was taken by itself
+            raise
 
     def _same(self, command: Create) -> Job | None:
         """Return the job that the same request has made before; one that only had the key loses it."""
@@ -251,20 +272,9 @@ class _Batch(Performer):
         self._execute(sql.FREE_KEY, (other.id,))
         return None
 
-    def _count_waiting(self, job: Job, most: int) -> int:
-        (count,) = self._execute(sql.COUNT_WAITING, (job.application, most)).fetchone()
-        return int(count)
-
     def _count_owned(self, job: Job, most: int) -> int:
         (count,) = self._execute(sql.COUNT_OWNED, (job.application, job.owner, most)).fetchone()
         return int(count)
-
-    def _next_turn(self, application: str, queue: str, owner: str | None) -> int:
-        (head,) = self._execute(sql.HEAD, (application, queue)).fetchone()
-        if head is None:
-            return next_turn(None, None)
-        (last,) = self._execute(sql.LAST, (application, queue, owner)).fetchone()
-        return next_turn(head, last)
 
     def _append(self, command: Append) -> None:
         job = self._job(command.job_id)
@@ -278,81 +288,31 @@ class _Batch(Performer):
         self._execute(sql.APPEND, (command.job_id, command.attempt, command.index, command.data))
 
     def _claim(self, command: Claim) -> tuple[Claimed, ...]:
-        jobs = self._next(command) if command.job_id is None else self._named(command)
-        return tuple(self._claimed(job, command) for job in jobs)
-
-    def _next(self, command: Claim | Dispatch) -> list[Job]:
-        """Return the jobs whose turn it is; offers that were lost come first."""
-        again = self._again(command)
-        limit = command.limit - len(again)
-        queues = self._execute(sql.QUEUES, (command.application,)).fetchall()
-        candidates = [self._candidates(command.application, queue, limit) for (queue,) in queues]
-        return again + in_order(candidates, limit)
-
-    def _again(self, command: Claim | Dispatch) -> list[Job]:
-        """Make ready what is due, less the offers that are to be repeated, which are returned."""
-        lost = []
-        early = (command.application, command.now, MOST_READY)
-        for job_id, queue, owner, offered in self._execute(sql.EARLY, early).fetchall():
-            if offered is not None and isinstance(command, Dispatch):
-                lost.append(job_id)
-            else:
-                self._make_ready(job_id, command.application, queue, owner)
-        jobs = (job for job_id in lost if (job := self._job(job_id)) and not job.is_finished)
-        return list(islice(jobs, max(command.limit, 0)))
-
-    def _candidates(self, application: str, queue: str, limit: int) -> list[Job]:
-        jobs = self._ready(application, queue, max(limit, 0))
-        return jobs[: self._room(jobs[0], limit)] if jobs else []
-
-    def _ready(self, *ready: object) -> list[Job]:
-        """Return the first ready jobs of a queue; where some are set aside, others move up."""
-        while True:
-            rows = self._execute(sql.READY, ready).fetchall()
-            jobs = [self._decoded(*row) for row in rows]
-            if not any(job.is_finished for job in jobs):
-                return jobs
+        found = self._queues.next(command) if command.job_id is None else self._named(command)
+        jobs = [job.claimed(command.now) for job in found]
+        requests = self._group.claim(jobs, command.lease_until)
+        return tuple(Claimed(job, self._request(job, requests[job.id])) for job in jobs)
 
     def _named(self, command: Claim) -> list[Job]:
         """Return the job that a claim names, if it may be taken."""
         job = self._job(command.job_id or "")
         if job is None or job.status is not Status.ACCEPTED or job.is_early(command.now):
             return []
-        if self._room(job, 1):
-            return [job]
-        self._make_ready(job.id, job.application, job.queue, job.owner)
-        return []
+        return [job] if self._queues.has_room(job) else []
 
-    def _room(self, job: Job, limit: int) -> int:
-        if job.slots is None:
-            return room(None, 0, limit)
-        (running,) = self._execute(sql.COUNT_RUNNING, (job.application, job.queue)).fetchone()
-        return room(job.slots, running, limit)
-
-    def _make_ready(self, job_id: str, application: str, queue: str, owner: str | None) -> None:
-        """Give an early job its turn; a ready one has its own."""
-        turn = self._next_turn(application, queue, owner)
-        self._execute(sql.MAKE_READY, (turn, job_id))
+    def _request(self, job: Job, request: bytes | None) -> bytes:
+        """Return a captured request; one that is long lies beside its job."""
+        if request is not None:
+            return request
+        row = self._execute(sql.PIECE, (job.id, 0, REQUEST)).fetchone()
+        return bytes(row[0]) if row else b""  # gone: then the job fails, and no other
 
     def _dispatch(self, command: Dispatch) -> tuple[Job, ...]:
-        jobs = self._next(command)
+        jobs = self._queues.next(command)
         for before, job in enumerate(jobs):
             offer = (offered_at(command.now, before), command.again_at, job.id)
             self._execute(sql.OFFER, offer)
         return tuple(jobs)
-
-    def _claimed(self, before: Job, command: Claim) -> Claimed:
-        job = before.claimed(command.now)
-        record = encode_job(job)
-        row = (job.attempt, wake_at(job, command.lease_until), record, job.id)
-        (request,) = self._execute(sql.CLAIM, row).fetchone()
-        self._held.keep(job, record)
-        self._changed.append(job.id)
-        return Claimed(job, self._long_request(job.id) if request is None else request)
-
-    def _long_request(self, job_id: str) -> bytes:
-        row = self._execute(sql.PIECE, (job_id, 0, REQUEST)).fetchone()
-        return bytes(row[0]) if row else b""  # gone: then the job fails, and no other
 
     def _renew(self, lease: tuple[str, int], lease_until: float) -> bool:
         return self._execute(sql.RENEW, (lease_until, *lease)).rowcount == 1
@@ -496,11 +456,6 @@ def _load(connection: sqlite3.Connection, query: Load) -> bytes:
     if row is None:
         raise JobNotFound(query.job_id)
     return bytes(row[0])
-
-
-def _position(connection: sqlite3.Connection, query: Position) -> Ahead:
-    row = connection.execute(sql.POSITION, (query.job_id, query.most)).fetchone()
-    return Ahead(*row) if row else Ahead(0, 0)
 
 
 def _is_due(connection: sqlite3.Connection, query: Due) -> bool:

@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from deferit._core.commands import (
+    Claim,
     Create,
     Limits,
     Purge,
 )
 from deferit._core.job import Job, Status
 from deferit._core.queries import Get
-from deferit.exceptions import KeyReused, QueueFull, TooManyJobs
+from deferit.exceptions import JobExists, KeyReused, QueueFull, TooManyJobs
 from deferit.testing.samples import (
     LEASE,
     NOON,
@@ -79,6 +80,25 @@ class Admission(StoreTests):
         answers = store.execute([Create(a_job(n), REQUEST, limits=limits) for n in range(5)])
 
         assert [type(answer) for answer in answers] == [Job, Job, Job, QueueFull, QueueFull]
+
+    def test_room_that_a_batch_makes_is_there_for_what_follows(self, store: Store) -> None:
+        limits = Limits(max_queue=2)
+        creates = [Create(a_job(number), REQUEST, limits=limits) for number in range(5)]
+
+        answers = store.execute([*creates[:3], Claim("shop", NOON, LEASE, 1), *creates[3:]])
+
+        assert [type(answer) for answer in answers] == [Job, Job, QueueFull, tuple, Job, QueueFull]
+
+    def test_a_job_that_is_there_is_not_refused_for_the_room_that_it_has(
+        self, store: Store
+    ) -> None:
+        create = Create(a_job(1), REQUEST, limits=Limits(max_queue=1))
+
+        first, again, other = store.execute(
+            [create, create, Create(a_job(2), REQUEST, limits=Limits(max_queue=1))]
+        )
+
+        assert [type(first), type(again), type(other)] == [Job, JobExists, QueueFull]
 
     def test_limits_do_not_keep_the_same_request_from_its_job(self, store: Store) -> None:
         job = waiting(store, 1, identity=SAME)

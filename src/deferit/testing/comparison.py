@@ -19,6 +19,7 @@ from deferit._core.commands import (
     Finish,
     Limits,
     Observe,
+    Placed,
     Purge,
     Release,
     Renew,
@@ -109,6 +110,7 @@ class StoreComparison(RuleBasedStateMachine):
         retries=st.sampled_from([0, 1]),
         limits=st.sampled_from([None, Limits(2, None), Limits(None, 2)]),
         at_once=st.booleans(),
+        asks_place=st.booleans(),
         request=BODIES,
     )
     def create(  # noqa: PLR0913, PLR0917  what a job begins with
@@ -118,6 +120,7 @@ class StoreComparison(RuleBasedStateMachine):
         queue: str,
         limits: Limits | None,
         at_once: bool,  # noqa: FBT001
+        asks_place: bool,  # noqa: FBT001
         request: bytes,
         **rest: Any,
     ) -> None:
@@ -125,9 +128,9 @@ class StoreComparison(RuleBasedStateMachine):
         instants = {"created_at": self.now, "due_at": self.now + delay}
         job = a_job(number, queue=queue, slots=slots, **instants, **rest)
         if at_once:
-            self._ask(Create(job.claimed(self.now), request, self.now + 15, limits))
+            self._ask(Create(job.claimed(self.now), request, self.now + 15, limits, asks_place))
         else:
-            self._ask(Create(job, request, limits=limits))
+            self._ask(Create(job, request, None, limits, asks_place))
 
     @rule(number=JOBS, off=ATTEMPTS, index=st.integers(0, 3), data=BODIES, early=st.booleans())
     def append(self, number: int, off: int, index: int, data: bytes, early: bool) -> None:  # noqa: FBT001
@@ -220,7 +223,7 @@ class StoreComparison(RuleBasedStateMachine):
 
     def _execute(self) -> None:
         batch, self.batch = self.batch, []
-        answers = [_comparable(store.execute(batch)) for store in (self.store, self.model)]
+        answers = [_comparable(store, store.execute(batch)) for store in (self.store, self.model)]
         assert answers[0] == answers[1], batch
         for query in self._queries():
             assert _reply(self.store, query) == _reply(self.model, query), query
@@ -243,11 +246,16 @@ class StoreComparison(RuleBasedStateMachine):
                     yield Load(a_job(number).id, attempt, index)
 
 
-def _comparable(answers: Sequence[object]) -> list[object]:
-    return [
-        (type(answer), answer.args) if isinstance(answer, Exception) else answer
-        for answer in answers
-    ]
+def _comparable(store: Store, answers: Sequence[object]) -> list[object]:
+    return [_told(store, answer) for answer in answers]
+
+
+def _told(store: Store, answer: object) -> object:
+    if isinstance(answer, Exception):
+        return type(answer), answer.args
+    if isinstance(answer, Placed) and answer.ahead is None:
+        return replace(answer, ahead=store.read(Position(answer.job.id)))
+    return answer
 
 
 def _reply(store: Store, query: Query) -> object:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from deferit._core.commands import (
     Append,
     Cancel,
+    Claim,
     Create,
     Observe,
+    Placed,
     Purge,
     Renew,
     Report,
@@ -112,6 +114,31 @@ class Queries(StoreTests):
         assert ahead == [Ahead(n, 1) for n in (0, 1, 2, 3, 0, 0, 0)]
         assert [store.read(Position(job.id, 1)).jobs for job in jobs] == [0, 1, 1, 1, 0, 0, 0]  # type: ignore[attr-defined]
         assert store.read(Position("job_nobody")) == Ahead(0, 0)
+
+    def test_what_is_in_front_of_a_new_job_is_told_as_it_is_after_its_batch(
+        self, store: Store
+    ) -> None:
+        for number in range(3):
+            waiting(store, number)
+        running(store, 3)
+        jobs = [
+            *(a_job(number) for number in range(4, 7)),
+            a_job(7, owner="ben"),
+            a_job(8, due_at=NOON + 9),
+            a_job(9, queue="export", slots=1),
+            a_job(10, owner="ben"),
+            a_job(11, application="another"),
+            a_job(12),
+        ]
+        first, *rest = [Create(job, REQUEST, asks_place=True) for job in jobs]
+        begun = Create(a_job(13).claimed(NOON), REQUEST, LEASE, asks_place=True)
+
+        answers = store.execute([first, Claim("shop", NOON, LEASE, 5), *rest, begun])
+
+        placed = [answer for answer in answers if isinstance(answer, Placed)]
+        assert [each.job for each in placed] == [*jobs, begun.job]
+        for each in placed[:-1]:
+            assert each.ahead in {None, store.read(Position(each.job.id))}, each.job
 
     def test_a_job_is_due_if_it_could_be_claimed(self, store: Store) -> None:
         running(store, 1)
