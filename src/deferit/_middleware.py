@@ -20,7 +20,7 @@ from deferit._core.problems import problem
 from deferit._core.visits import Visit
 from deferit._host import Hosted, name_of
 from deferit._process.engine import Engine, Hosting
-from deferit._records import Captured, decode_captured, encode, plain
+from deferit._records import SCALARS, Captured, decode_captured, encode, plain
 from deferit._spool import Spool
 from deferit.context import Approach
 from deferit.exceptions import OptionError
@@ -137,9 +137,7 @@ class Middleware(Hosted):
         """Return what plays captured requests to the application."""
 
     def mounted(self, path: str) -> Target | None:
-        """Return the mounted route that a path names; None: the path is the application's."""
-        if not path.startswith(self._prefix):
-            return None
+        """Return the mounted route that a path names, if it begins as one; None: the path is the application's."""
         return target(path, self._prefix, has_list=self._has_list)
 
     def decide(self, request: Request, mark: Mark) -> Deferral | None:
@@ -156,27 +154,20 @@ class Middleware(Hosted):
             self._is_warned = True
             logger.warning(_OWN_MEMORY, self.options.store.url)
 
-    def visit(self, request: Request, prefer: Prefer | None = None) -> Visit:
-        """Return who asks, what they prefer, and where they see us."""
-        root = self.options.base_url or request.root_url
+    def visit(self, request: Request, at: float, prefer: Prefer | None = None) -> Visit:
+        """Return who asks, when, what they prefer, and where they see us."""
+        root, ask = self.options.base_url or request.root_url, self.options.operator
         return Visit(
             request=request,
             site=Site(root + self._prefix),
-            owner=self._owner(request),
+            at=at,
+            owner=_said("owner", self._owner_of, request, (str, NoneType), _OWNER),
             prefer=prefer_of(request) if prefer is None else prefer,
             max_wait=self.options.max_wait,
             application=self.application,
             cookies=self.options.set_cookie,
-            is_operator=self._is_operator(request),
+            is_operator=ask is not None and _said("operator", ask, request, (bool,), _OPERATOR),
         )
-
-    def _owner(self, request: Request) -> str | None:
-        owner: str | None = _said("owner", self._owner_of, request, (str, NoneType), _OWNER)
-        return owner
-
-    def _is_operator(self, request: Request) -> bool:
-        ask = self.options.operator
-        return ask is not None and bool(_said("operator", ask, request, (bool,), _OPERATOR))
 
     @staticmethod
     def failed(exc: HookFailed) -> Response:
@@ -185,11 +176,14 @@ class Middleware(Hosted):
         return problem("hook-failed")
 
     def submission(
-        self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
+        self, passage: Passage, mark: Mark, label: str, deferral: Deferral
     ) -> Submission:
         """Return all that a new job begins with."""
-        visit = self.visit(request, deferral.prefer)
-        draft = self.engine.draft(
+        request = passage.request()
+        engine = passage.engine = self.engine
+        visit = self.visit(request, engine.now(), deferral.prefer)
+        draft = engine.draft(
+            at=visit.at,
             route=label,
             method=request.method,
             owner=visit.owner,
@@ -204,17 +198,16 @@ class Middleware(Hosted):
             draft = draft.but(due_at=mark.schedule.next_after(draft.created_at))
         callbacks = self.options.callbacks
         allowed = callbacks.allowed if callbacks else None
-        limits = self.options.limits
+        placeholder, limits = passage.placeholder or (), self.options.limits
         return Submission(visit, mark, deferral, draft, placeholder, allowed, limits)
 
     def configured(self, passage: Passage, route: Route) -> Submission | None:
         """Return the submission of a request to a configured route; None if it is answered synchronously."""
         passage.is_deferrable = True
-        request = passage.request()
-        deferral = self.decide(request, route.mark)
+        deferral = self.decide(passage.request(), route.mark)
         if deferral is None:
             return None
-        return self.submission(request, route.mark, route.label, deferral)
+        return self.submission(passage, route.mark, route.label, deferral)
 
 
 class Passage(Approach, ABC):
@@ -224,9 +217,12 @@ class Passage(Approach, ABC):
     """
 
     middleware: Middleware
+    engine: Engine
+    """Set when it is deferred, one to the end: after a close it refuses, where a new one would wait."""
     is_deferrable = False
     has_spool = False
     placeholder: Pairs | None = None
+    """The fields of the application's answer, if that only stands for the one that deferit gives."""
     _mark: Mark | None = None
     _deferral: Deferral | None = None
     _spool: Spool | None = None
@@ -278,30 +274,22 @@ class Passage(Approach, ABC):
         if self._deferral and status == PLACEHOLDER:
             self.placeholder = headers
 
-    @property
-    def is_placeholder(self) -> bool:
-        """Whether the application's answer only stands for the one that deferit gives."""
-        return self.placeholder is not None
-
     def submission(self) -> Submission | None:
         """Return the submission of a request that reached a deferred handler."""
         if self.placeholder is None or self._mark is None or self._deferral is None:
             return None
         label = self._mark.name or ""
         try:
-            return self.middleware.submission(
-                self.request(), self._mark, label, self._deferral, self.placeholder
-            )
+            return self.middleware.submission(self, self._mark, label, self._deferral)
         except HookFailed:
             self.let_go()
             raise
 
     def captured(self, scope: dict[str, Any], body: bytes, chunks: int = 0) -> Captured:
         """Return the captured request; ``body`` is what follows the pieces that are stored already."""
-        request = self.request()
-        root_url = self.middleware.options.base_url or request.root_url
-        url = request.url_at(root_url)
-        return Captured(self.middleware.interface, scope, url, body, chunks, self.is_placeholder)
+        request, is_marked = self.request(), self.placeholder is not None
+        url = request.url_at(self.middleware.options.base_url or request.root_url)
+        return Captured(self.middleware.interface, scope, url, body, chunks, is_marked)
 
     @abstractmethod
     def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -311,13 +299,14 @@ class Passage(Approach, ABC):
     def references(self) -> dict[str, Any] | None:
         """Return all of these as they are, None if some could change while they are replayed."""
 
-    def replica(self, body: bytes) -> Replica:
+    def replica(self, body: bytes, at: float) -> Replica:
         """Return the captured request as a trial replays it, encoded only if it has to be."""
         references = self.references()
         if references is not None:
-            return Replica(self.captured(references, body), {}, partial(self._encoded, body))
+            captured = self.captured(references, body)
+            return Replica(at, captured, {}, partial(self._encoded, body))
         encoded, carried = self._encoded(body)
-        return Replica(decode_captured(encoded), carried, lambda: (encoded, carried))
+        return Replica(at, decode_captured(encoded), carried, lambda: (encoded, carried))
 
     def _encoded(self, body: bytes) -> tuple[bytes, dict[str, Any]]:
         stored, carried = self.entries()
@@ -390,7 +379,7 @@ def split(
         if name in left_out:
             continue
         is_text = type(value) is str and value.isascii()  # as most are
-        if is_text or plain(value):
+        if is_text or type(value) in SCALARS or plain(value):
             stored[name] = value
             continue
         carried[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import aclosing, asynccontextmanager
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -35,13 +35,12 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
-    from deferit._process.engine import Engine
     from deferit._process.runs import Run
     from deferit._spool import Spool
     from deferit.executors.base import Executor
@@ -49,11 +48,11 @@ if TYPE_CHECKING:
 OF_THE_PROCESS = ("app", "router")
 """Entries of a scope that belong to this process's application: a replay gets those of the process it runs in."""
 
-NOT_CAPTURED = frozenset({*OF_THE_PROCESS, "state", "extensions", "headers"})
-"""Entries of a scope that are left out of a capture, or are captured in their own way."""
+OF_THE_SERVER = ("asgi", "client", "server")
+"""Entries of a scope that are plain data, as the ASGI specification says, and that no application changes."""
 
-IN_THEIR_OWN_WAY = NOT_CAPTURED | {"asgi"}
-"""The same of a capture by reference: an application does not change what the server says of itself."""
+IN_THEIR_OWN_WAY = frozenset({*OF_THE_PROCESS, *OF_THE_SERVER, "state", "extensions", "headers"})
+"""Entries of a scope that are left out of a capture, or are captured in their own way."""
 
 OF_THE_SUBMITTER_IN_BYTES = frozenset(name.encode() for name in OF_THE_SUBMITTER)
 
@@ -89,13 +88,15 @@ class ASGIMiddleware(Middleware):
             self.is_new = False
             warn_of_lost_marks(scope.get("app", self.app))
         try:
-            path = _route_path(scope) if scope.get("root_path") else scope["path"]
+            root = scope.get("root_path")
+            path = _below(root, scope["path"]) if root else scope["path"]
             mounted = self.mounted(path) if path.startswith(self._prefix) else None
             if mounted:
                 await self._answer(mounted, scope, receive, send)
                 return
             passage = _ASGIPassage(self, scope, receive, send)
-            submission = self._routed(passage, path) if self._has_routes else None
+            route = self._routes.find(scope["method"], path) if self._has_routes else None
+            submission = self.configured(passage, route) if route else None
             if submission is None:
                 token = current.set(passage)
                 try:
@@ -121,15 +122,11 @@ class ASGIMiddleware(Middleware):
 
     # --- the way of a request ----------------------------------------------------------------------------------------
 
-    def _routed(self, passage: _ASGIPassage, path: str) -> Submission | None:
-        """Return the submission of a request to a configured route, if it is one and is deferred."""
-        route = self._routes.find(passage.scope["method"], path)
-        return self.configured(passage, route) if route else None
-
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
-        visit = self.visit(_request(scope))
-        response = await adrive(answer(visit, mounted), self.engine.aperform)
+        engine = self.engine
+        visit = self.visit(_request(scope), engine.now())
+        response = await adrive(answer(visit, mounted), engine.aperform)
         self.warn_of_own_memory(response)
         if response.length is None and visit.request.method != "HEAD":
             await self._stream(response, receive, send)
@@ -139,7 +136,6 @@ class ASGIMiddleware(Middleware):
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
         self.local.remember(passage.scope)
-        passage.engine = self.engine
         try:
             response = await adrive(submit(submission), passage.perform)
         except ClientGone:
@@ -224,8 +220,6 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
-    engine: Engine
-    """One to the end: after a close it refuses, where a new one would wait."""
     _has_body_ended = False
 
     def __init__(
@@ -293,16 +287,17 @@ class _ASGIPassage(Passage):
             ClientGone: the client went away before all of it was there.
         """
         spool = self.spool
-        if not self._has_body_ended:
+        if self._has_body_ended:
+            spool.check()
+        else:
             await self._receive_the_rest(spool)
-        spool.check()
         chunks = spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
             piece = await anyio.to_thread.run_sync(spool.read)
             await self.engine.aperform(Append(effect.job_id, 0, index, piece))
         last = await anyio.to_thread.run_sync(spool.read) if chunks else spool.read()
         if effect.stores_nothing and not chunks:
-            return CapturedRequest(replica=self.replica(last))
+            return CapturedRequest(replica=self.replica(last, self.engine.now()))
         stored, carried = self.entries()
         if carried:
             self.engine.carry(effect.job_id, carried)
@@ -312,9 +307,9 @@ class _ASGIPassage(Passage):
     async def _receive_the_rest(self, spool: Spool) -> None:
         spool.check(self.request().headers.get("Content-Length", 0, type=int))
         while not self._has_body_ended:
-            spool.check()
             if (await self.receive())["type"] == "http.disconnect":
                 raise ClientGone
+            spool.check()
 
     @asynccontextmanager
     async def while_connected(self) -> AsyncIterator[None]:
@@ -337,37 +332,34 @@ class _ASGIPassage(Passage):
         entries = {name: scope[name] for name in scope if name not in IN_THEIR_OWN_WAY}
         if may_change(entries) or self._added_state():
             return None
-        entries["headers"] = self._headers()
+        self._add_what_the_server_says(entries)
         entries["state"] = {}
-        if "asgi" in scope:
-            entries["asgi"] = scope["asgi"]
-        if "extensions" in scope:
-            entries["extensions"] = {}  # a replay offers none
         return entries
 
     def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        stored, carried = split(self.scope, NOT_CAPTURED)
-        stored["headers"] = self._headers()
-        if "extensions" in self.scope:
-            stored["extensions"] = {}  # a replay offers none
+        stored, carried = split(self.scope, IN_THEIR_OWN_WAY)
+        self._add_what_the_server_says(stored)
         added = self._added_state()
         stored["state"], state = split(added, ()) if added else ({}, {})
         return stored, {**carried, "state": state} if state else carried
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the fields that do not speak of the submitter's connection."""
-        return [
-            pair
-            for pair in self.scope["headers"]
-            if pair[0].lower() not in OF_THE_SUBMITTER_IN_BYTES
-        ]
+    def _add_what_the_server_says(self, entries: dict[str, Any]) -> None:
+        """Add what an application does not change, and of the header what does not speak of the connection."""
+        scope = self.scope
+        headers = scope["headers"]
+        entries["headers"] = [pair for pair in headers if pair[0] not in OF_THE_SUBMITTER_IN_BYTES]
+        for name in OF_THE_SERVER:
+            if name in scope:
+                entries[name] = scope[name]
+        if "extensions" in scope:
+            entries["extensions"] = {}  # a replay offers none
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
-        own = self._local.state
         state = self.scope.get("state")
         if not state:
             return {}
+        own = self._local.state
         return {
             name: value
             for name, value in state.items()
@@ -391,14 +383,14 @@ class _ASGIReplayer(Replayer):
         await self._app(self._scope(run), replay.receive, replay.send)
 
     def _scope(self, run: Run) -> Scope:
-        scope: Scope = dict(run.captured.scope)
-        scope["headers"] = [(name, value) for name, value in scope["headers"]]
+        captured, carried = run.captured.scope, run.carried
+        scope: Scope = {**captured, **self._local.entries, **carried}
+        scope["headers"] = [(name, value) for name, value in captured["headers"]]
         for name in ("client", "server"):
-            if scope.get(name) is not None:
-                scope[name] = tuple(scope[name])
-        carried = dict(run.carried)
-        scope["state"] = {**self._local.state, **scope["state"], **carried.pop("state", {})}
-        return {**scope, **self._local.entries, **carried}
+            if captured.get(name) is not None:
+                scope[name] = tuple(captured[name])
+        scope["state"] = {**self._local.state, **captured["state"], **carried.get("state", {})}
+        return scope
 
 
 class _Replay:
@@ -491,12 +483,8 @@ class _Lifespan:
         await self._send({"type": "lifespan.shutdown.complete"})
 
 
-def _route_path(scope: Scope) -> str:
+def _below(root: str, path: str) -> str:
     """Return the path behind the application's root, which ASGI servers put in front of it."""
-    path: str = scope["path"]
-    root: str | None = scope.get("root_path")
-    if not root:
-        return path
     root = root.rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
@@ -504,24 +492,39 @@ def _route_path(scope: Scope) -> str:
 
 
 def _request(scope: Scope) -> Request:
-    headers = Fields(_as_text(scope["headers"]))
-    query = scope.get("query_string", b"").decode("latin-1")
+    root, headers = scope.get("root_path"), _ScopeFields(scope["headers"])
     return Request(
         method=scope["method"],
-        path=_route_path(scope),
-        query=query,
+        path=_below(root, scope["path"]) if root else scope["path"],
+        query=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         scope=scope,
-        root_url=_root_url(scope, headers.get("Host")),
+        root_url=_origin(scope, headers.found("Host")) + (quote(root.rstrip("/")) if root else ""),
     )
 
 
-def _root_url(scope: Scope, host: str | None) -> str:
+class _ScopeFields(Fields):
+    """The fields of a scope, each decoded when it is asked for; their names are in lower case, as ASGI wants them."""
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._values = dict(reversed(raw))  # of fields that repeat the first
+
+    @cached_property
+    def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
+        return list(_as_text(self._raw))
+
+    def found(self, key: str) -> str | None:
+        value = self._values.get(_name(key))
+        return None if value is None else value.decode("latin-1")
+
+
+def _origin(scope: Scope, host: str | None) -> str:
+    """Return scheme and authority that were asked for, or if that cannot be known those of the server."""
     if host is None or not is_host(host):
         name, port = scope.get("server") or ("localhost", None)
         host = f"{name}:{port}" if port else str(name)
-    root = scope.get("root_path", "").rstrip("/")
-    return f"{scope.get('scheme', 'http')}://{host}{quote(root) if root else ''}"
+    return f"{scope.get('scheme', 'http')}://{host}"
 
 
 def _response_start(response: Response) -> Message:
@@ -534,8 +537,8 @@ def _response_start(response: Response) -> Message:
 
 @lru_cache(256)
 def _name(name: str) -> bytes:
-    """Return a field's name as ASGI has it; there are few of them."""
-    return name.lower().encode("latin-1")
+    """Return a field's name as ASGI has it; there are few of them, and none has a question mark in it."""
+    return name.lower().encode("latin-1", "replace")
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

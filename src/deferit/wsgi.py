@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from http import HTTPStatus
 from io import BufferedReader, RawIOBase
 from itertools import chain
@@ -55,6 +55,9 @@ NOT_CAPTURED = frozenset({"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"})
 OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCRIPT_", "SERVER_")
 """Begin the names of variables that describe a request (RFC 3875 §4.1), also where the process has one of that name."""
 
+OFTEN_EMPTY = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+"""Variables of fields that have no ``HTTP_`` before their names, and are empty in some servers if nothing was sent."""
+
 BODILESS = frozenset({204, 304})
 
 KNOWN_NAMES = 256
@@ -87,7 +90,7 @@ class WSGIMiddleware(Middleware):
             self.is_new = False
             warn_of_lost_marks(self.app)
         path = _decoded(environ.get("PATH_INFO", ""))
-        mounted = self.mounted(path)
+        mounted = self.mounted(path) if path.startswith(self._prefix) else None
         if mounted and self.options.native:
             environ[ANSWER] = partial(self._answer, mounted)
             return self.app(environ, start_response)
@@ -114,11 +117,12 @@ class WSGIMiddleware(Middleware):
         self, mounted: Target, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer for a mounted route."""
+        engine = self.engine
         try:
-            visit = self.visit(_request(environ))
+            visit = self.visit(_request(environ), engine.now())
         except HookFailed as exc:
             return self._send(self.failed(exc), environ["REQUEST_METHOD"], start_response)
-        response = drive(answer(visit, mounted), self.engine.perform)
+        response = drive(answer(visit, mounted), engine.perform)
         self.warn_of_own_memory(response)
         return self._send(response, visit.request.method, start_response)
 
@@ -140,15 +144,8 @@ class WSGIMiddleware(Middleware):
 
     def _submit(self, submission: Submission, passage: _WSGIPassage) -> Iterable[bytes]:
         """Have a request become a job, and answer."""
-        engine = self.engine  # one to the end: after a close it refuses; a new one would wait
-
-        def perform(effect: Effect) -> object:
-            if isinstance(effect, Capture):
-                return passage.capture(effect)
-            return engine.perform(effect)
-
         try:
-            response = drive(submit(submission), perform)
+            response = drive(submit(submission), passage.perform)
         except ClientGone:
             response = Response(400)  # nobody hears it, but WSGI knows no other end
         finally:
@@ -206,7 +203,7 @@ class _WSGIPassage(Passage):
         if self.is_deferrable:
             self.answers(int(status[:3]), tuple(headers))
             headers = list(merged(tuple(headers), "Vary", ("Prefer",)))
-        if self.is_placeholder:
+        if self.placeholder is not None:
             return _ignore
         return self.outer_start_response(status, headers, exc_info)
 
@@ -215,6 +212,12 @@ class _WSGIPassage(Passage):
         if self._has_started:
             return body
         return _Begun(body)
+
+    def perform(self, effect: Effect) -> object:
+        """Do what the flow of its submission yields."""
+        if isinstance(effect, Capture):
+            return self.capture(effect)
+        return self.engine.perform(effect)
 
     def capture(self, effect: Capture) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
@@ -226,11 +229,13 @@ class _WSGIPassage(Passage):
         self._input.drain()
         chunks = self.spool.rewind(in_one=effect.stores_nothing)
         if effect.stores_nothing and not chunks:
-            return CapturedRequest(replica=self.replica(self.spool.read()))
+            replica = self.replica(self.spool.read(), self.engine.now())
+            return CapturedRequest(replica=replica)
         for index in range(chunks):
-            self.middleware.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
+            self.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
         stored, carried = self.entries()
-        self.middleware.engine.carry(effect.job_id, carried)
+        if carried:
+            self.engine.carry(effect.job_id, carried)
         encoded = encode(self.captured(stored, self.spool.read(), chunks))
         digest = self.spool.digest() if effect.needs_digest else ""
         return CapturedRequest(encoded, digest)
@@ -396,10 +401,33 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=Fields(EnvironHeaders(environ)),
+        headers=_EnvironFields(environ),
         scope=environ,
         root_url=_root_url(environ),
     )
+
+
+class _EnvironFields(Fields):
+    """The fields in an environ, each looked up when it is asked for."""
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+
+    @cached_property
+    def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
+        return list(EnvironHeaders(self._environ))
+
+    def found(self, key: str) -> str | None:
+        name = _variable(key)
+        value: str | None = self._environ.get(name)
+        return None if name in OFTEN_EMPTY and not value else value
+
+
+@lru_cache(KNOWN_NAMES)
+def _variable(name: str) -> str:
+    """Return what a field is called in an environ (PEP 3333)."""
+    variable = name.upper().replace("-", "_")
+    return variable if variable in OFTEN_EMPTY else f"HTTP_{variable}"
 
 
 def _root_url(environ: WSGIEnvironment) -> str:
@@ -409,8 +437,8 @@ def _root_url(environ: WSGIEnvironment) -> str:
         port = environ.get("SERVER_PORT", "")
         default = {"http": "80", "https": "443"}.get(scheme)
         host = environ.get("SERVER_NAME", "localhost") + (f":{port}" if port != default else "")
-    root = quote(_decoded(environ.get("SCRIPT_NAME", "")).rstrip("/"))
-    return f"{scheme}://{host}{root}"
+    root = environ.get("SCRIPT_NAME")
+    return f"{scheme}://{host}{quote(_decoded(root).rstrip('/')) if root else ''}"
 
 
 def _decoded(text: str) -> str:

@@ -6,7 +6,9 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +36,7 @@ from deferit._core.estimate import NOTHING, seconds_until_room
 from deferit._core.events import Events
 from deferit._core.http import Pairs, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
-from deferit._core.ids import is_id
+from deferit._core.ids import PATTERN
 from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
 from deferit._core.listing import list_jobs
@@ -43,6 +45,7 @@ from deferit._core.queries import Get, Load
 from deferit._core.representations import (
     EVENTS_TYPE,
     JSON,
+    JSON_TYPE,
     Page,
     is_readable,
     preferred,
@@ -161,12 +164,11 @@ def _submit(submission: Submission) -> Flow:
 def _tried(submission: Submission, replica: Replica) -> Flow:
     """Begin without storing anything; a handler that ends in time answers as if nobody had deferred it."""
     seconds = submission.deferral.wait
-    begun: float = yield Now()
     end: Job | Response = yield Try(submission.draft, replica, seconds, submission.limits)
     if isinstance(end, Response):
         return document.answered_in_time(end)
     now: float = yield Now()
-    left = begun + seconds - now
+    left = replica.at + seconds - now
     if left > 0:  # it was stored before its time: it waits for its turn, or its response is long
         end = yield from _waited(end, left)
     return (yield from _accepted(submission, Placed(end), is_replayed=False))
@@ -211,8 +213,10 @@ def refused(accept: AcceptHook | None, request: Request) -> Response | None:
     Raises:
         HookFailed: it has raised, or returned what is no refusal.
     """
+    if accept is None:
+        return None
     try:
-        return _refusal_from(accept(request) if accept else None)
+        return _refusal_from(accept(request))
     except Exception as exc:
         raise HookFailed("accept") from exc
 
@@ -244,10 +248,14 @@ def target(path: str, prefix: str, *, has_list: bool) -> Target | None:
     """Return the mounted route that a path names; None: the path is the application's."""
     if has_list and path == prefix:
         return Target(None, "")
-    if not path.startswith(prefix + "/job_"):
-        return None
-    job_id, _, resource = path[len(prefix) + 1 :].partition("/")
-    return Target(job_id, resource) if is_id(job_id) else None
+    found = _of_a_job(prefix).fullmatch(path)
+    return Target(*found.groups("")) if found else None
+
+
+@cache
+def _of_a_job(prefix: str) -> re.Pattern[str]:
+    """Return the expression for the paths of jobs: an id, and what is behind it."""
+    return re.compile(f"{re.escape(prefix)}/({PATTERN.strip('^$')})(?:/(.*))?", re.DOTALL)
 
 
 def answer(visit: Visit, mounted: Target) -> Flow:
@@ -275,24 +283,27 @@ def _answer(visit: Visit, mounted: Target) -> Flow:
     job: Job = yield Get(mounted.job_id)
     if not visit.may_see(job):
         return problem("job-not-found")
-    now: float = yield Now()
-    if job.is_expired(now):
+    if job.is_expired(visit.at):
         return problem("job-expired")
     return (yield from flow(visit, job))
 
 
 def monitor(visit: Visit, job: Job) -> Flow:
     """GET M: where the job stands; with ``Prefer: wait`` as soon as it is finished, or has changed."""
-    if preferred(visit.request) == EVENTS_TYPE:
+    media_type = preferred(visit.request)
+    if media_type == EVENTS_TYPE:
         return (yield from events(visit, job))
-    shown = representation(visit.request)
+    shown = JSON if media_type == JSON_TYPE else representation(visit.request)
     if_none_match = visit.request.headers.get("If-None-Match")
     has_changed = if_none_match and not document.is_known(shown.tag(job), if_none_match)
     if visit.prefer.wait and not job.is_finished and not has_changed:
         revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
+    if job.is_finished:
+        shown = yield from _with_result(job, shown)
+        now = max(visit.at, job.updated_at)  # it was perhaps waited for
+        return document.monitor(job, visit.site, now, None, visit.request, shown)
     now, outlook = yield from _foreseen(job)
-    shown = yield from _with_result(job, shown)
     return document.monitor(job, visit.site, now, outlook, visit.request, shown)
 
 
