@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.matrix import durable, in_one_program, in_process
-from tests.servers.harness import HOST, until
+from tests.ports import HOST
+from tests.servers.harness import until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
 if TYPE_CHECKING:
