@@ -73,7 +73,7 @@ class Receiver:
     def first(self) -> Delivery:
         return self.await_deliveries(1)[0]
 
-    def await_deliveries(self, count: int, *, within: float = 20.0) -> list[Delivery]:
+    def await_deliveries(self, count: int, *, within: float = 60.0) -> list[Delivery]:
         until(lambda: len(self.deliveries) >= count, f"{count} deliveries", within=within)
         return self.deliveries
 

@@ -145,7 +145,7 @@ class Server:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def await_end(self, within: float = 20.0) -> None:
+    def await_end(self, within: float = 60.0) -> None:
         """Wait until the master has ended by itself."""
         assert self._process is not None
         self._process.wait(within)
@@ -191,7 +191,7 @@ class Server:
         return True
 
 
-def until(condition: Callable[[], T | None], what: str, *, within: float = 20.0) -> T:
+def until(condition: Callable[[], T | None], what: str, *, within: float = 60.0) -> T:
     """Return the condition's first true value, asked for over and over until time is out."""
     deadline = time.monotonic() + within
     while not (value := condition()):

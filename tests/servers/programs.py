@@ -56,7 +56,7 @@ class Program:
         self.process.send_signal(number)
 
     def await_end(self) -> int:
-        code: int = self.process.wait(30)
+        code: int = self.process.wait(60)
         return code
 
     @property

@@ -76,7 +76,7 @@ class Followed:
         document: dict[str, Any] = self.poll().json()
         return document
 
-    def until_finished(self, *, within: float = 20.0) -> dict[str, Any]:
+    def until_finished(self, *, within: float = 60.0) -> dict[str, Any]:
         """Return the document of the finished job."""
 
         def finished() -> dict[str, Any] | None:
