@@ -97,7 +97,7 @@ def test_a_message_has_the_id_of_its_job_and_nothing_of_the_request(
     accepted = client.post("/work/named?token=hidden", headers=secret, content=b"a body")
     until(broker.waiting, "a message")
 
-    (message,) = broker.messages()
+    message, *_ = broker.messages()  # it is sent again every few seconds
 
     job_id = accepted.json()["id"]
     arguments, options, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
@@ -109,7 +109,7 @@ def test_a_message_that_is_delivered_twice_changes_nothing(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
     jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(3)]
-    until(lambda: broker.waiting() == 3, "their messages")
+    until(lambda: broker.waiting() >= 3, "their messages")
     broker.deliver_again()
     with celery(kind, broker, tmp_path):
         until(lambda: begun(tmp_path), "the first to begin")
@@ -127,7 +127,8 @@ def test_a_message_is_acknowledged_when_its_job_has_ended(
 ) -> None:
     with celery(kind, broker, tmp_path):
         submitted(client, "/work/warm").until_finished()
-        until(lambda: broker.unacknowledged() == 0, "the first message to be acknowledged")
+        # It may have been sent again while the worker started.
+        until(lambda: not broker.waiting() and not broker.unacknowledged(), "the first to be over")
         job = submitted(client, "/work/late?gate=late")
         until(lambda: starts(tmp_path, "late"), "it to begin")
         meanwhile = (broker.waiting(), broker.unacknowledged())
