@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,6 +57,14 @@ def await_workers(server: Server) -> None:
             return len(seen) == server.kind.workers
 
         until(all_have_answered, f"{server.kind.workers} workers to answer")
+
+
+def take_away(folder: Path) -> None:
+    """Remove a folder at once, as others may make files there meanwhile, and put a file in its place."""
+    gone = folder.with_name("gone")
+    folder.rename(gone)
+    folder.touch()
+    shutil.rmtree(gone)
 
 
 @dataclass(frozen=True)
