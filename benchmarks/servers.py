@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.exchange import Answer, Connection, request
-from tests.servers.harness import HOST, Kind, Server
+from tests.ports import HOST
+from tests.servers.harness import Kind, Server
 from tests.servers.programs import Program
 
 if TYPE_CHECKING:

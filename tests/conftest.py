@@ -1,4 +1,4 @@
-"""What all tests have: servers and workers that last as long as the process of the tests, and eager threads."""
+"""What all tests have: servers and workers that last as long as their process, eager threads, no clock for examples."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.elsewhere import running
 from tests.stores import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# On a machine that does other things too, an example may take any time: it is not timed, as Hypothesis has it with CI.
+settings.register_profile(
+    "without a clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("without a clock")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,6 +93,11 @@ class _Work:
         self._arrivals, self._arrived = socket.socketpair()
         self._arrived.setblocking(False)  # noqa: FBT003  its only parameter
 
+    @property
+    def should_exit(self) -> bool:
+        """Whether it was told to end; the engine asks, as it asks a web server (see `deferit._process.server`)."""
+        return self._told is not None
+
     def run(self) -> int:
         """Begin, work, end."""
         signal.set_wakeup_fd(self._arrived.fileno(), warn_on_full_buffer=False)

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 from standardwebhooks import Webhook
-from tests.servers.harness import HOST, until
+from tests.ports import HOST, port_of
+from tests.servers.harness import until
 
 if TYPE_CHECKING:
     import ssl
@@ -46,15 +47,16 @@ class Receiver:
     statuses: list[int] = field(default_factory=lambda: [204])
     headers: dict[str, str] = field(default_factory=dict)
     context: ssl.SSLContext | None = None
-    port: int = 0
     deliveries: list[Delivery] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.port = port_of(self)  # the same whenever it is up
 
     def __enter__(self) -> Self:
         self._server = _Server((HOST, self.port), _Handler)
         self._server.receiver = self
         if self.context:
             self._server.socket = self.context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self
@@ -71,7 +73,7 @@ class Receiver:
     def first(self) -> Delivery:
         return self.await_deliveries(1)[0]
 
-    def await_deliveries(self, count: int, *, within: float = 20.0) -> list[Delivery]:
+    def await_deliveries(self, count: int, *, within: float = 60.0) -> list[Delivery]:
         until(lambda: len(self.deliveries) >= count, f"{count} deliveries", within=within)
         return self.deliveries
 

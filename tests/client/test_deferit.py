@@ -214,10 +214,12 @@ def test_a_restart_of_the_server_is_waited_through(kind: Kind, gate: Path, tmp_p
 
 
 def test_a_server_that_is_gone_for_good_is_lost(client: Client) -> None:
-    monitor = f"http://127.0.0.1:{unused_port()}/jobs/1"
+    with socket.socket() as nobody:  # it has the port, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        monitor = f"http://127.0.0.1:{nobody.getsockname()[1]}/jobs/1"
 
-    with pytest.raises(MonitorLost, match="ConnectError") as caught:
-        client.wait(monitor, retries=1)
+        with pytest.raises(MonitorLost, match="ConnectError") as caught:
+            client.wait(monitor, retries=1)
 
     assert caught.value.url == monitor
 
@@ -256,10 +258,3 @@ def test_an_option_that_cannot_be_used_is_refused(options: dict[str, Any], words
 def test_a_client_of_another_library_is_refused() -> None:
     with pytest.raises(OptionError, match="is not of httpx or httpx2"):
         list(follow(object()))
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.clients.submissions import Ends, Submission, ends
-from tests.servers.twins import twin
+from tests.servers.twins import take_away, twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +93,7 @@ def test_retry_honours_retry_after(kind: Kind, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     with twin(kind, tmp_path, DEFERIT_STORE=f"sqlite:///{place / 'jobs.db'}") as server:
-        shutil.rmtree(place)
-        place.touch()
+        take_away(place)
         retry = ("--retry", "9", "--retry-delay", "20", "--fail")
         retrying = subprocess.Popen(
             [*CURL, *retry, "--data", "", f"{server.url}/work/once"],

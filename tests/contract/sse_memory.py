@@ -18,7 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.contract.served.servers import serve
-from tests.servers.harness import HOST, UVICORN, Server, until
+from tests.ports import HOST
+from tests.servers.harness import UVICORN, Server, until
 
 from deferit._core.commands import Report
 from deferit._core.job import Job

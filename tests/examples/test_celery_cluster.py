@@ -68,7 +68,7 @@ def is_alive(process: int) -> bool:
 def test_all_jobs_end_though_a_worker_is_killed_and_everything_stops(folder: Path) -> None:
     cluster = started(folder, "--jobs", "12", "--orders", "30000")
     try:
-        until(lambda: "were accepted" in output(folder), "jobs to be accepted", within=60)
+        until(lambda: "were accepted" in output(folder), "jobs to be accepted")
         all_processes = processes(folder)
         code = cluster.wait(90)
     finally:
@@ -90,7 +90,7 @@ def test_all_jobs_end_though_a_worker_is_killed_and_everything_stops(folder: Pat
 def test_ctrl_c_stops_everything(folder: Path) -> None:
     cluster = started(folder, "--jobs", "12", "--orders", "30000")
     try:
-        until(lambda: "demo.1 started" in output(folder), "it to begin", within=60)
+        until(lambda: "demo.1 started" in output(folder), "it to begin")
         cluster.send_signal(signal.SIGINT)
         code = cluster.wait(40)
     finally:

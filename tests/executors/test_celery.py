@@ -81,7 +81,7 @@ def test_a_worker_s_process_runs_the_handler(
 ) -> None:
     job = submitted(client, "/work/elsewhere")
     with celery(kind, broker, tmp_path) as worker:
-        done = job.until_finished(within=40)
+        done = job.until_finished()
 
         answer = job.result().json()
 
@@ -97,7 +97,7 @@ def test_a_message_has_the_id_of_its_job_and_nothing_of_the_request(
     accepted = client.post("/work/named?token=hidden", headers=secret, content=b"a body")
     until(broker.waiting, "a message")
 
-    (message,) = broker.messages()
+    message, *_ = broker.messages()  # it is sent again every few seconds
 
     job_id = accepted.json()["id"]
     arguments, options, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
@@ -109,12 +109,12 @@ def test_a_message_that_is_delivered_twice_changes_nothing(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
     jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(3)]
-    until(lambda: broker.waiting() == 3, "their messages")
+    until(lambda: broker.waiting() >= 3, "their messages")
     broker.deliver_again()
     with celery(kind, broker, tmp_path):
-        until(lambda: begun(tmp_path), "the first to begin", within=40)
+        until(lambda: begun(tmp_path), "the first to begin")
         (tmp_path / "all").touch()
-        statuses = {job.until_finished(within=40)["status"] for job in jobs}
+        statuses = {job.until_finished()["status"] for job in jobs}
         until(lambda: broker.waiting() == 0, "the others to be taken")
         submitted(client, "/work/last").until_finished()
 
@@ -126,8 +126,9 @@ def test_a_message_is_acknowledged_when_its_job_has_ended(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
     with celery(kind, broker, tmp_path):
-        submitted(client, "/work/warm").until_finished(within=40)
-        until(lambda: broker.unacknowledged() == 0, "the first message to be acknowledged")
+        submitted(client, "/work/warm").until_finished()
+        # It may have been sent again while the worker started.
+        until(lambda: not broker.waiting() and not broker.unacknowledged(), "the first to be over")
         job = submitted(client, "/work/late?gate=late")
         until(lambda: starts(tmp_path, "late"), "it to begin")
         meanwhile = (broker.waiting(), broker.unacknowledged())
@@ -143,11 +144,11 @@ def test_handlers_may_have_a_queue_of_their_own(
 ) -> None:
     with celery(kind, broker, tmp_path):
         heavy = submitted(client, "/compute/heavy")
-        light = submitted(client, "/work/light").until_finished(within=40)
+        light = submitted(client, "/work/light").until_finished()
         until(lambda: broker.waiting("heavy"), "the message of the heavy one")
         waiting = heavy.document()["status"]
         with celery(kind, broker, tmp_path, "--queues=heavy", name="heavy"):
-            until(lambda: starts(tmp_path, "heavy"), "the heavy one to begin", within=40)
+            until(lambda: starts(tmp_path, "heavy"), "the heavy one to begin")
 
     assert (light["status"], waiting) == ("succeeded", "accepted")
 
@@ -156,7 +157,7 @@ def test_with_the_broker_down_accepts_go_on_and_are_dispatched_when_it_is_back(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
     with Supervised(*worker(kind, broker, tmp_path), "celery"):
-        submitted(client, "/work/warm").until_finished(within=40)
+        submitted(client, "/work/warm").until_finished()
         broker.kill()
         jobs = [submitted(client, f"/work/{number}") for number in range(30)]
         slowest = max(
@@ -164,7 +165,7 @@ def test_with_the_broker_down_accepts_go_on_and_are_dispatched_when_it_is_back(
         )
         broker.start()
 
-        statuses = {job.until_finished(within=60)["status"] for job in jobs}
+        statuses = {job.until_finished()["status"] for job in jobs}
 
     assert slowest < 10  # a publish would wait for the broker; this one does not touch it
     assert statuses == {"succeeded"}
@@ -175,7 +176,7 @@ def test_a_broker_that_restarts_empty_under_load_loses_nothing(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
     with Supervised(*worker(kind, broker, tmp_path), "celery") as supervised:
-        submitted(client, "/work/warm").until_finished(within=40)
+        submitted(client, "/work/warm").until_finished()
         jobs = []
         for number in range(60):
             jobs.append(submitted(client, f"/work/{number}"))
@@ -183,7 +184,7 @@ def test_a_broker_that_restarts_empty_under_load_loses_nothing(
                 broker.kill()
                 broker.start()
 
-        statuses = {job.until_finished(within=60)["status"] for job in jobs}
+        statuses = {job.until_finished()["status"] for job in jobs}
 
     ends = (
         {"succeeded", "failed"} if supervised.codes else {"succeeded"}
@@ -196,9 +197,9 @@ def test_what_was_sent_again_and_again_before_there_is_a_worker_runs_once(
     kind: Kind, client: httpx.Client, broker: Broker, tmp_path: Path
 ) -> None:
     jobs = [submitted(client, f"/work/{number}") for number in range(3)]
-    until(lambda: broker.waiting() > len(jobs), "a message to be sent again", within=40)
+    until(lambda: broker.waiting() > len(jobs), "a message to be sent again")
     with celery(kind, broker, tmp_path):
-        statuses = {job.until_finished(within=40)["status"] for job in jobs}
+        statuses = {job.until_finished()["status"] for job in jobs}
         until(lambda: broker.waiting() == 0, "the others to be taken")
         submitted(client, "/work/last").until_finished()
 
@@ -212,12 +213,12 @@ def test_a_worker_killed_in_mid_job(
     with celery(kind, broker, tmp_path) as worker:
         safe = submitted(client, "/work/safe?gate=safe", "PUT")
         unsafe = submitted(client, "/work/unsafe?gate=safe")
-        until(lambda: starts(tmp_path, "safe"), "safe to begin", within=40)
+        until(lambda: starts(tmp_path, "safe"), "safe to begin")
         until(lambda: starts(tmp_path, "unsafe"), "unsafe to begin")
         worker.kill()
     (tmp_path / "safe").touch()
     with celery(kind, broker, tmp_path, name="next"):
-        done = safe.until_finished(within=40)
+        done = safe.until_finished()
         failed = unsafe.until_finished()
         later = submitted(client, "/work/later").until_finished()
 
@@ -232,12 +233,12 @@ def test_a_cancel_ends_the_process_of_the_handler(
 ) -> None:
     with celery(kind, broker, tmp_path, "--queues=celery,heavy") as worker:
         job = submitted(client, "/compute/long")
-        until(lambda: starts(tmp_path, "long"), "it to begin", within=40)
+        until(lambda: starts(tmp_path, "long"), "it to begin")
 
         document = client.post(f"{job.monitor}/cancel").json()
         until(lambda: "Terminating" in worker.log, "the worker to hear of it")
         following = [submitted(client, f"/work/{number}") for number in range(4)]
-        statuses = {job.until_finished(within=40)["status"] for job in following}
+        statuses = {job.until_finished()["status"] for job in following}
 
     assert (document["status"], document["error"]["detail"]) == ("canceled", "asked to stop")
     assert statuses == {"succeeded"}
@@ -248,7 +249,7 @@ def test_a_worker_that_is_told_to_end_lets_its_job_end(
 ) -> None:
     with celery(kind, broker, tmp_path) as worker:
         job = submitted(client, "/work/last?gate=last")
-        until(lambda: starts(tmp_path, "last"), "it to begin", within=40)
+        until(lambda: starts(tmp_path, "last"), "it to begin")
         worker.tell(signal.SIGTERM)
         until(lambda: "Warm shutdown" in worker.log, "the signal to be heard")
         (tmp_path / "last").touch()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.server
 def test_a_process_pool_runs_handlers(kind: Kind, tmp_path: Path) -> None:
     with site(kind, tmp_path, "pool") as server, server.client() as client:
         jobs = [submitted(client, f"/work/{number}") for number in range(8)]
-        statuses = {job.until_finished(within=40)["status"] for job in jobs}
+        statuses = {job.until_finished()["status"] for job in jobs}
         answers = [job.result().json() for job in jobs]
 
     assert statuses == {"succeeded"}
@@ -32,8 +32,8 @@ def test_a_process_pool_runs_handlers(kind: Kind, tmp_path: Path) -> None:
 
 def test_a_pool_that_breaks_is_replaced_and_the_lease_decides(tmp_path: Path) -> None:
     with site(UVICORN, tmp_path, "pool") as server, server.client() as client:
-        failed = submitted(client, "/crash/exit").until_finished(within=40)
-        done = submitted(client, "/work/after").until_finished(within=40)
+        failed = submitted(client, "/crash/exit").until_finished()
+        done = submitted(client, "/work/after").until_finished()
 
     assert failed["error"]["code"] == "interrupted"
     assert done["status"] == "succeeded"
@@ -42,7 +42,7 @@ def test_a_pool_that_breaks_is_replaced_and_the_lease_decides(tmp_path: Path) ->
 def test_a_cancel_asks_the_handler(tmp_path: Path) -> None:
     with site(UVICORN, tmp_path, "pool") as server, server.client() as client:
         job = submitted(client, "/report")
-        until(lambda: job.document().get("progress") == 50, "it to begin", within=40)
+        until(lambda: job.document().get("progress") == 50, "it to begin")
 
         document = client.post(f"{job.monitor}/cancel").json()
         (tmp_path / "report").touch()
@@ -60,9 +60,9 @@ def test_dask_runs_handlers_on_its_workers(tmp_path: Path, monkeypatch: pytest.M
         web = site(UVICORN, tmp_path, "dask", DEFERIT_TEST_DASK=cluster.scheduler_address)
         with web as server, server.client() as client:
             jobs = [submitted(client, f"/work/{number}?gate=all") for number in range(6)]
-            until(lambda: len(begun(tmp_path)) >= 2, "two to begin", within=40)
+            until(lambda: len(begun(tmp_path)) >= 2, "two to begin")
             (tmp_path / "all").touch()
-            statuses = {job.until_finished(within=40)["status"] for job in jobs}
+            statuses = {job.until_finished()["status"] for job in jobs}
             processes = {job.result().json()["process"] for job in jobs}
 
     assert statuses == {"succeeded"}

@@ -19,7 +19,8 @@ from tests.hostile.big_bodies import (
     measure,
     serving,
 )
-from tests.servers.harness import HOST, UVICORN, Kind, until
+from tests.ports import HOST
+from tests.servers.harness import UVICORN, Kind, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.description.states import put
 from tests.hostile.requests import Hostile, requests, values
-from tests.servers.harness import GUNICORN_2, HOST, UVICORN, Kind, Server, until
+from tests.ports import HOST
+from tests.servers.harness import GUNICORN_2, UVICORN, Kind, Server, until
 
 from deferit.stores import store_from_url
 

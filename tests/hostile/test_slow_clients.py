@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.hostile.big_bodies import GUNICORN, MEBIBYTE, Meter, ended, serving
-from tests.servers.harness import HOST, UVICORN, Server
+from tests.ports import HOST
+from tests.servers.harness import UVICORN, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

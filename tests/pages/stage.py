@@ -25,7 +25,7 @@ on_both = pytest.mark.parametrize(
 )
 """For tests of what depends on the server; the others run in front of uvicorn alone, for they take their time."""
 
-PATIENCE = 15_000
+PATIENCE = 60_000
 """Milliseconds for which a browser is given to show something."""
 
 WATCH = """
@@ -97,7 +97,7 @@ class Window:
 
     def shows(self, headline: str) -> None:
         """Wait until this is the headline."""
-        expect(self.page.locator("h1")).to_have_text(headline, timeout=PATIENCE)
+        expect(self.page.locator("h1")).to_have_text(headline)
 
     def mark(self) -> None:
         """Leave a mark that is gone once the page is loaded anew."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from playwright.sync_api import expect
-from tests.pages.stage import PATIENCE, on_both
+from tests.pages.stage import on_both
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -42,9 +42,9 @@ def test_jobs_are_listed_and_change_while_one_looks(show: Show, ann: str) -> Non
         _, newer = show.begin(ann, answer="x")
         show.tell(name, answer="x")
 
-        expect(row(window.page, monitor)).to_contain_text("Done", timeout=PATIENCE)
-        expect(row(window.page, newer)).to_contain_text("Done", timeout=PATIENCE)
-        expect(window.page.locator("#count-succeeded")).to_have_text("2 Done", timeout=PATIENCE)
+        expect(row(window.page, monitor)).to_contain_text("Done")
+        expect(row(window.page, newer)).to_contain_text("Done")
+        expect(window.page.locator("#count-succeeded")).to_have_text("2 Done")
         expect(window.page.locator("#rows > li").first).to_have_id(
             f"row-{newer.rpartition('/')[2]}"
         )
@@ -75,7 +75,7 @@ def test_the_focus_stays_with_its_job_when_others_come(show: Show, ann: str) -> 
 
         _, newer = show.begin(ann, answer="x")
 
-        expect(row(window.page, newer)).to_be_visible(timeout=PATIENCE)
+        expect(row(window.page, newer)).to_be_visible()
         expect(button).to_be_focused()
     show.tell(name, answer="x")
 
@@ -87,7 +87,7 @@ def test_a_filter_is_a_form(show: Show, ann: str) -> None:
         page = window.page
         for monitor in (done, failed):
             page.goto(monitor)
-            expect(page.locator("h1")).to_have_text(re.compile("Done|Failed"), timeout=PATIENCE)
+            expect(page.locator("h1")).to_have_text(re.compile("Done|Failed"))
         page.goto(f"{show.server.url}/jobs")
 
         page.get_by_label("Status").select_option("failed")
@@ -122,8 +122,8 @@ def test_nobody_is_shut_out(show: Show, ann: str, scheme: Literal["light", "dark
     _, ended = show.begin(ann, answer="x", status=500)
     with show.window(**signed_in(ann, color_scheme=scheme)) as window:
         window.page.goto(f"{show.server.url}/jobs")
-        expect(row(window.page, ended)).to_contain_text("Failed", timeout=PATIENCE)
-        expect(row(window.page, monitor)).to_contain_text("sorting", timeout=PATIENCE)
+        expect(row(window.page, ended)).to_contain_text("Failed")
+        expect(row(window.page, monitor)).to_contain_text("sorting")
 
         assert window.barriers() == []
     show.tell(name, answer="x")
@@ -135,7 +135,7 @@ def test_nothing_is_wider_than_a_phone(show: Show, ann: str, width: int) -> None
     show.begin(ann, answer="x")
     with show.window(**signed_in(ann, viewport={"width": width, "height": 640})) as window:
         window.page.goto(f"{show.server.url}/jobs")
-        expect(row(window.page, monitor)).to_contain_text("a-word", timeout=PATIENCE)
+        expect(row(window.page, monitor)).to_contain_text("a-word")
 
         assert window.page.evaluate("document.documentElement.scrollWidth") <= width
     show.tell(name, answer="x")

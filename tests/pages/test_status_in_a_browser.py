@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from playwright.sync_api import expect
-from tests.pages.stage import PATIENCE, on_both
+from tests.pages.stage import on_both
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,7 +25,7 @@ POLL = re.compile("/events$")
 
 def percent(page: Page, text: str) -> None:
     """Wait until so much is shown."""
-    expect(page.locator("#percent")).to_have_text(text, timeout=PATIENCE)
+    expect(page.locator("#percent")).to_have_text(text)
 
 
 # --- live ------------------------------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_a_page_in_place_of_the_result_becomes_the_result(show: Show) -> None:
 
         show.tell(name, answer="made")
 
-        expect(window.page.locator("body")).to_have_text("made", timeout=PATIENCE)
+        expect(window.page.locator("body")).to_have_text("made")
         assert window.page.url == f"{monitor}/result"
 
 
@@ -373,7 +373,7 @@ def test_the_end_is_announced(show: Show) -> None:
 
         show.tell(name, answer="made")
 
-        expect(window.page.get_by_role("status")).to_have_text("Done", timeout=PATIENCE)
+        expect(window.page.get_by_role("status")).to_have_text("Done")
 
 
 def test_dark_is_dark(show: Show) -> None:

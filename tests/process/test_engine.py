@@ -27,9 +27,10 @@ from deferit.stores.sqlite import SQLiteStore
 from deferit.testing import NOON, REQUEST, a_job, a_result, is_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from deferit._core.commands import Command
     from deferit._core.effects import Effect
     from deferit._process.runs import Run
     from deferit.executors.base import Dispatcher, Executor
@@ -601,6 +602,55 @@ def test_a_job_that_comes_while_the_engine_drains_is_left_to_others() -> None:
 
     assert status_of(kit, job) is Status.ACCEPTED
     kit.engine.close()
+
+
+class SlowToTell(WatchedStore):
+    """A store that has done what it was told for a while before it says so."""
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        results = super().execute(batch)
+        if any(isinstance(command, Claim) for command in batch):
+            assert self.may_tell.wait(PATIENCE)
+        return results
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_tell = threading.Event()
+
+
+def test_a_process_is_not_idle_while_a_job_is_claimed_that_has_yet_to_begin() -> None:
+    store = SlowToTell()
+    kit = Kit(store, elsewhere=Hosting(2))
+    create = kit.create()
+    store.open()
+    store.execute([create])
+    kit.engine.start()
+    eventually(lambda: status_of(kit, create.job) is Status.RUNNING)
+
+    is_idle = kit.engine.is_idle
+    store.may_tell.set()
+
+    assert is_idle is False
+    eventually(lambda: status_of(kit, create.job) is Status.SUCCEEDED)
+    eventually(lambda: kit.engine.is_idle)
+    kit.engine.close()
+
+
+def test_a_process_that_was_told_to_stop_claims_nothing_before_its_keeper_has_looked(
+    kit: Kit,
+) -> None:
+    kit.engine.start()
+    waits = kit.create()
+    before = signal.signal(signal.SIGTERM, Stopping().handle_exit)
+    try:
+        kit.engine._ledger.execute(waits)
+        kit.engine._claims.recheck()
+        kit.engine._claims.claim()
+        status = status_of(kit, waits.job)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert status is Status.ACCEPTED
 
 
 @pytest.mark.usefixtures("drowsy")

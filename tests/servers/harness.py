@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
+from tests.ports import HOST, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CHECKOUT = Path(__file__).parents[2]
-HOST = "127.0.0.1"
+
+SLOWEST = 100
+"""Seconds after which a server that does not answer, or a worker of it, must be hung; a test may take 120."""
 
 T = TypeVar("T")
 
@@ -50,10 +53,19 @@ class Kind:
     def command(self, app: str, port: int) -> list[str]:
         python = [sys.executable, "-m", self.program]
         if self.program == "uvicorn":
-            return [*python, app, f"--host={HOST}", f"--port={port}", f"--workers={self.workers}"]
+            return [
+                *(*python, app, f"--host={HOST}", f"--port={port}", f"--workers={self.workers}"),
+                # One that is slow to start is no hung one, to be killed or not to be put in an old one's place.
+                f"--timeout-worker-healthcheck={SLOWEST}",
+            ]
         return [
             *(*python, app, f"--bind={HOST}:{port}", f"--workers={self.workers}"),
-            *("--worker-class=gthread", "--threads=8", "--graceful-timeout=5"),
+            *(
+                "--worker-class=gthread",
+                "--threads=8",
+                "--graceful-timeout=5",
+                f"--timeout={SLOWEST}",
+            ),
             "--keep-alive=75",  # as behind a proxy: none is closed while a client that polls asks again
             "--no-control-socket",  # by default one per user, which servers side by side fight for
             *(["--preload"] if self.preload else []),
@@ -81,16 +93,16 @@ class Server:
         *,
         environment: Mapping[str, str] | None = None,
         path: Path = CHECKOUT,
-        patience: float = 30.0,
+        patience: float = SLOWEST,
     ) -> None:
         self.kind = kind
         self.app = app
         self.folder = folder
         self.log_file = folder / "server.log"
-        self.port = _free_port()
+        self.port = port_of(self)
         self.url = f"http://{HOST}:{self.port}"
         self._environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
-        self._environment["PYTHONPATH"] = _joined(path, os.environ.get("PYTHONPATH"))
+        self._environment["PYTHONPATH"] = joined(path, os.environ.get("PYTHONPATH"))
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -133,7 +145,7 @@ class Server:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def await_end(self, within: float = 20.0) -> None:
+    def await_end(self, within: float = 60.0) -> None:
         """Wait until the master has ended by itself."""
         assert self._process is not None
         self._process.wait(within)
@@ -179,7 +191,7 @@ class Server:
         return True
 
 
-def until(condition: Callable[[], T | None], what: str, *, within: float = 20.0) -> T:
+def until(condition: Callable[[], T | None], what: str, *, within: float = 60.0) -> T:
     """Return the condition's first true value, asked for over and over until time is out."""
     deadline = time.monotonic() + within
     while not (value := condition()):
@@ -189,17 +201,11 @@ def until(condition: Callable[[], T | None], what: str, *, within: float = 20.0)
     return value
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _joined(path: Path, others: str | None) -> str:
+def joined(path: Path, others: str | None) -> str:
+    """Return what `PYTHONPATH` has to be for this path to be searched first."""
     return os.pathsep.join([str(path), *([others] if others else [])])

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.servers.harness import CHECKOUT
+from tests.servers.harness import CHECKOUT, joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,8 @@ class Program:
         self._command = command
         self._folder = folder
         self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
-        self._environment.setdefault("PYTHONPATH", str(CHECKOUT))
+        if "PYTHONPATH" not in environment:
+            self._environment["PYTHONPATH"] = joined(CHECKOUT, os.environ.get("PYTHONPATH"))
         self._log = folder / f"{name}.log"
         self.process: Any = None
 
@@ -55,7 +56,7 @@ class Program:
         self.process.send_signal(number)
 
     def await_end(self) -> int:
-        code: int = self.process.wait(30)
+        code: int = self.process.wait(60)
         return code
 
     @property

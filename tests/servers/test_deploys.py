@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.matrix import durable, in_one_program, in_process
-from tests.servers.harness import HOST, until
+from tests.ports import HOST
+from tests.servers.harness import until
 from tests.servers.twins import Deed, Followed, await_workers, followed, ledger, twin
 
 if TYPE_CHECKING:
@@ -49,14 +50,16 @@ def test_a_server_that_is_asked_to_end_lets_nobody_wait(
         job = followed(client, client.post("/work/unsafe?gate=never"))
         until(lambda: begun(tmp_path, "unsafe"), "the job to run")
         streaming = threading.Event()
-        poll = threads.submit(client.get, job.monitor, headers={"Prefer": "wait=25"})
+        polling = {"Prefer": "wait=25", "X-Name": "a-poll"}
+        poll = threads.submit(client.get, job.monitor, headers=polling)
         stream = threads.submit(_events, server, job, streaming)
-        assert streaming.wait(20)
+        until(lambda: begun(tmp_path, "a-poll"), "the poll to come")
+        assert streaming.wait(60)
 
         server.tell(signal.SIGTERM)
 
-        assert poll.result(20).status_code == 202
-        assert [event for event in stream.result(20) if event.startswith("event")] == [
+        assert poll.result(60).status_code == 202
+        assert [event for event in stream.result(60) if event.startswith("event")] == [
             "event: status"
         ]
         server.await_end()
@@ -135,7 +138,9 @@ def test_what_is_submitted_to_a_server_that_ends_is_left_to_the_next(
     kind: Kind, tmp_path: Path
 ) -> None:
     """The signal comes in the middle of the request, whose server has begun to read it."""
-    with twin(kind, tmp_path, **SHORT_GRACE) as server:
+    with twin(
+        kind, tmp_path, DEFERIT_GRACE="20"
+    ) as server:  # it may run the job if the other one hears first
         await_workers(server)  # one that is asked to end before it is up does not say that it hears
         with socket.create_connection((HOST, server.port), 20) as connection:
             connection.sendall(HALF_A_REQUEST)
@@ -230,7 +235,7 @@ def _answer(client: httpx.Client, method: str, url: str, key: str | None = None)
 
 def _await_workers(folder: Path, count: int) -> None:
     """Wait until so many workers have worked."""
-    until(lambda: len(_workers(folder)) >= count, f"{count} workers to work", within=40)
+    until(lambda: len(_workers(folder)) >= count, f"{count} workers to work", within=100)
 
 
 def _workers(folder: Path) -> set[int]:

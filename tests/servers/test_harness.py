@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from tests.ports import port_of
 from tests.servers.harness import KINDS, UVICORN, Server, ServerFailed, until
 from tests.servers.twins import plain_twin
 
@@ -32,6 +33,20 @@ def test_a_killed_server_is_gone_and_comes_back_at_the_same_url(kind: Kind, tmp_
             client.get("/")
         server.start()
         assert client.get("/").text == "ready"
+
+
+def test_a_port_is_kept_while_no_server_listens_there(tmp_path: Path) -> None:
+    server = Server(UVICORN, "nothing:app", tmp_path)
+
+    with pytest.raises(OSError, match="in use"):
+        port_of(server, server.port)
+
+
+def test_a_port_is_free_when_its_owner_is_gone(tmp_path: Path) -> None:
+    port = Server(UVICORN, "nothing:app", tmp_path).port
+    another = Server(UVICORN, "nothing:app", tmp_path)
+
+    assert port_of(another, port) == port
 
 
 def test_what_never_comes_true_is_said_with_what_was_seen_last() -> None:

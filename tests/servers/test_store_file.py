@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import stat
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.matrix import in_a_file
 from tests.servers.harness import ServerFailed, until
-from tests.servers.twins import await_workers, followed, twin
+from tests.servers.twins import await_workers, followed, take_away, twin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +48,7 @@ def test_a_store_that_is_gone_gives_503_until_it_is_back(
         if is_in_use:
             followed(client, client.post("/work/before")).until_finished()
 
-        shutil.rmtree(place)
-        place.touch()
+        take_away(place)
         refusals = [client.post(f"/work/meanwhile-{number}") for number in range(10)]
         place.unlink()
         place.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -58,6 +59,14 @@ def await_workers(server: Server) -> None:
         until(all_have_answered, f"{server.kind.workers} workers to answer")
 
 
+def take_away(folder: Path) -> None:
+    """Remove a folder at once, as others may make files there meanwhile, and put a file in its place."""
+    gone = folder.with_name("gone")
+    folder.rename(gone)
+    folder.touch()
+    shutil.rmtree(gone)
+
+
 @dataclass(frozen=True)
 class Followed:
     """A job as a client sees it. Its URLs are asked for by path, whatever host they name."""
@@ -76,7 +85,7 @@ class Followed:
         document: dict[str, Any] = self.poll().json()
         return document
 
-    def until_finished(self, *, within: float = 20.0) -> dict[str, Any]:
+    def until_finished(self, *, within: float = 60.0) -> dict[str, Any]:
         """Return the document of the finished job."""
 
         def finished() -> dict[str, Any] | None:

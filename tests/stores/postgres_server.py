@@ -101,7 +101,11 @@ class PostgresServer:
     def kill(self) -> None:
         """End it and the processes of all its sessions, as a crash of its machine would, if its disk goes on."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)  # so that there are no more of them
+        self._process.send_signal(signal.SIGSTOP)
+        while (
+            _state(self._process.pid) != "T"
+        ):  # there may be more of its children until it has stopped
+            time.sleep(0.001)
         processes = [*_children(self._process.pid), self._process.pid]
         for process in processes:
             os.kill(process, signal.SIGKILL)
@@ -153,11 +157,15 @@ def _children(process: int) -> list[int]:
 
 def _lives(process: int) -> bool:
     """Whether there is a process; one that is dead may lie about for a while before its new parent sees to it."""
+    return _state(process) not in {"Z", "X", ""}
+
+
+def _state(process: int) -> str:
+    """Return the letter that tells what a process does (proc(5), "state"), nothing of one that is gone."""
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
     except OSError:
-        return False
-    return state not in "ZX"
+        return ""
 
 
 def is_root() -> bool:

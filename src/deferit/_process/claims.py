@@ -31,6 +31,7 @@ class Claims:
         self._application = application
         self._claim_at = 0.0
         self._is_along = False
+        self._is_claiming = False
         self._under_way = 0
         self._changed = threading.Condition()
 
@@ -46,7 +47,8 @@ class Claims:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs here, and no job waits that could."""
-        return not self._worker.runs and not self._is_any_due()
+        # In the order of a job's life, or one could be missed as it passes: it waits, is being claimed, runs.
+        return not (self._is_any_due() or self._is_claiming or self._worker.runs)
 
     def recheck(self) -> None:
         """Look for jobs that wait at the next occasion: another process has changed something."""
@@ -54,14 +56,16 @@ class Claims:
 
     def claim(self) -> None:
         """Take jobs that wait for the slots that are free."""
+        self._is_claiming = True
         try:
             self._claim()
         finally:
+            self._is_claiming = False
             self._worker.call_up()  # what was left for those that wait in the store, and they did not take
 
     def _claim(self) -> None:
         worker, now = self._worker, time.monotonic()
-        if worker.is_draining or not (worker.has_backlog or now >= self._claim_at):
+        if worker.makes_way() or not (worker.has_backlog or now >= self._claim_at):
             return
         self._claim_at = now + CLAIM_INTERVAL
         slots = worker.slots.take_all() if self._is_any_due() else 0
@@ -97,7 +101,7 @@ class Claims:
         ``tell`` is told the attempt before it begins, for the handler may end the process.
         """
         with self._changed:
-            if self._worker.is_draining:
+            if self._worker.makes_way():
                 return None
             self._under_way += 1
         try:

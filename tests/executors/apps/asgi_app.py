@@ -77,7 +77,7 @@ starlette = Starlette(
         Route("/", ready),
         Route("/work/{name}", deferred(work), methods=["POST", "PUT"]),
         Route("/compute/{name}", deferred(compute), methods=["POST"]),
-        Route("/late/{name}", deferred(timeout=0.5)(compute), methods=["POST"]),
+        Route("/late/{name}", deferred(timeout=2)(compute), methods=["POST"]),
         Route("/crash/{how}", crash, methods=["POST"]),
         Route("/report", report, methods=["POST"]),
         *(

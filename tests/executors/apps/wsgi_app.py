@@ -42,7 +42,7 @@ def compute(name: str) -> str:
 
 
 app.post("/compute/<name>")(deferred(compute))
-app.post("/late/<name>", endpoint="late")(deferred(timeout=0.5)(compute))
+app.post("/late/<name>", endpoint="late")(deferred(timeout=2)(compute))
 
 
 @app.post("/crash/<how>")

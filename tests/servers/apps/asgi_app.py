@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders, UploadFile
+from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from tests.executors.apps.setting import celery_app, executing
@@ -194,9 +194,15 @@ async def websocket_echo(websocket: WebSocket) -> None:
 
 
 def naming_its_worker(inner: ASGIApp) -> ASGIApp:
-    """Wrap everything, deferit included: every answer tells the process that wrote it."""
+    """Wrap everything, deferit included: every answer tells the process that wrote it.
+
+    A request that gives itself a name has that in the ledger once it has come.
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (name := Headers(scope=scope).get("X-Name")):
+            common.note("came", name)
+
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Worker"] = str(os.getpid())

@@ -185,7 +185,12 @@ def stream() -> ResponseReturnValue:
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Wrap everything, deferit included: every answer tells the process that wrote it."""
+    """Wrap everything, deferit included: every answer tells the process that wrote it.
+
+    A request that gives itself a name has that in the ledger once it has come.
+    """
+    if "HTTP_X_NAME" in environ:
+        common.note("came", environ["HTTP_X_NAME"])
 
     def start_named(
         status: str, headers: list[tuple[str, str]], *exc_info: Any
