@@ -30,9 +30,12 @@ class CanceledAsItEnds(_Child):
     """A child whose first job is canceled when it has ended, and nobody knows it yet."""
 
     def __init__(self, app: str, wake: threading.Semaphore, following: Job) -> None:
-        self.lost: list[object] = []
+        self.lost: list[str] = []
         self._following: Job | None = following
-        super().__init__(app, lambda *told: self.lost.append(told), wake.release)
+        super().__init__(app, self._note, wake.release)
+
+    def _note(self, job_id: str, attempt: int, reason: str) -> None:
+        self.lost.append(f"{job_id}, attempt {attempt}: {reason}")
 
     def _run(self, job: Job) -> None:
         super()._run(job)
