@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.process.parts import PATIENCE, Handlers, answer, captured, eventually
 
-from deferit._core.commands import Create
+from deferit._core.commands import Create, Renew
 from deferit._core.effects import Wait
 from deferit._core.job import Status
 from deferit._process.clock import Clock
@@ -67,6 +67,8 @@ def test_nobody_is_certain_right_after_the_clock_was_set(
 
     times.wall += jump
 
+    assert clock.was_set()
+    assert not clock.was_set()
     assert not clock.is_certain()
     times.pass_(4.9)
     assert not clock.is_certain()
@@ -80,6 +82,7 @@ def test_a_slow_correction_is_no_jump(times: Times, clock: Clock) -> None:
     for _ in range(100):
         times.pass_(1)
         times.wall += 0.5
+        assert not clock.was_set()
         assert clock.is_certain()
 
 
@@ -121,7 +124,10 @@ class Frail(SQLiteStore):
 class Neighbours:
     """Two processes on one file: one runs a job, the other sweeps; both read a clock that is set with ``offset``."""
 
-    def __init__(self, store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch, lease: float = 1.5
+    ) -> None:
+        self._lease = lease
         self.offset = 0.0
         self.sweeps = 0
         self._began, self._gate = threading.Event(), threading.Event()
@@ -157,7 +163,7 @@ class Neighbours:
     def _engine(self, store: Store) -> Engine:
         handlers = Handlers()
         handlers.handler = self._hold
-        return Engine(Options(store=store, lease=1.5, grace=0), ThreadExecutor(), handlers)
+        return Engine(Options(store=store, lease=self._lease, grace=0), ThreadExecutor(), handlers)
 
     def _hold(self, run: Run) -> None:
         self._began.set()
@@ -200,8 +206,38 @@ def test_a_job_that_runs_is_not_lost_because_the_clock_was_set(
         both.await_sweeps(2)
 
         both.offset = 3600.0
+        both.beside._look_at_clock()
         both.beside._sweep()  # at once, before the other can have renewed its lease
         both.await_sweeps(2)
         done = both.end_of_the_job()
 
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
+
+
+class Renewals(SQLiteStore):
+    """A store that remembers until when leases were renewed."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.until: list[float] = []
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        answers = super().execute(batch)
+        self.until += [one.lease_until for one in batch if isinstance(one, Renew) and one.leases]
+        return answers
+
+
+def test_leases_are_renewed_as_soon_as_the_clock_was_set_however_long_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Renewals(f"sqlite:///{tmp_path / 'jobs.db'}")
+    both = Neighbours(lambda: store, monkeypatch, lease=3600.0)
+    both.at_work._clock = Clock(0.5, wall=both.at_work._ledger.now)
+    with closing(both):
+        both.start()
+        eventually(lambda: both.at_work._renewal._due > 0)  # the first time is over
+
+        both.offset = 7200.0
+
+        eventually(lambda: store.until[-1:] > [both.at_work._ledger.now()])
+        assert both.end_of_the_job().status is Status.SUCCEEDED

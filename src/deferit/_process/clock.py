@@ -16,10 +16,10 @@ class Clock:
     """Tells whether the instants that other processes wrote can be compared with the present one.
 
     Instants in a store are the wall clock's, for other machines have to understand them. That clock may be set, and
-    then every lease looks as if it had run out, or as if it had long to go. A process that lives renews its leases
-    soon, by the clock as it is then: until that must have happened nothing is certain. The same holds for a process
-    that has just started and cannot know whether the clock was set before, and after the store was out of reach: then
-    nobody could renew anything.
+    then every lease looks as if it had run out, or as if it had long to go. A process that lives sees that it `was_set`
+    and renews its leases, by the clock as it is then: until that must have happened nothing is certain. The same holds
+    for a process that has just started and cannot know whether the clock was set before, and after the store was out of
+    reach: then nobody could renew anything.
     """
 
     def __init__(
@@ -39,12 +39,16 @@ class Clock:
         """Be uncertain for so many seconds at least."""
         self._certain_at = max(self._certain_at, self._monotonic() + seconds)
 
+    def was_set(self) -> bool:
+        """Whether the wall clock was set since it was last looked at; nothing is certain then for a while."""
+        before, self._offset = self._offset, self._measured()
+        if abs(self._offset - before) <= JUMP:
+            return False
+        self.doubt(self._patience)
+        return True
+
     def is_certain(self) -> bool:
         """Whether leases that have run out by the clock have really run out."""
-        offset = self._measured()
-        if abs(offset - self._offset) > JUMP:
-            self._certain_at = self._monotonic() + self._patience
-        self._offset = offset
         return self._monotonic() >= self._certain_at
 
     def _measured(self) -> float:

@@ -117,15 +117,17 @@ class Engine:
         self._is_closed = False
 
     def _duties(self, renewal: float) -> list[Duty]:
+        self._renewal = Duty(self._upkeep.renew, renewal)
         return [
             Duty(self._look_at_server, 0),
+            Duty(self._look_at_clock, 0),
             Duty(self._observe, 0),
             Duty(self._upkeep.write_reports, 0),
             Duty(self._upkeep.expire, 0),
             Duty(self._worker.give_back_late, 0),
             Duty(self._claim, 0),
             Duty(self._ledger.finish_again, 1),
-            Duty(self._upkeep.renew, renewal),
+            self._renewal,
             Duty(self._sweep, min(renewal, 5)),
             Duty(self._forecaster.attend, INTERVAL),
         ]
@@ -364,6 +366,11 @@ class Engine:
     def _sweep(self) -> bool:
         """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
         return not self._clock.is_certain() or self._upkeep.sweep()
+
+    def _look_at_clock(self) -> None:
+        """Renew leases as soon as the clock was set, before others take them for run out."""
+        if self._clock.was_set():
+            self._renewal.hurry()
 
     def _look_at_server(self) -> None:
         """Make way as soon as the server was told to stop: it waits for those who wait here."""

@@ -32,6 +32,10 @@ class Duty:
         self._seconds = seconds
         self._due = 0.0
 
+    def hurry(self) -> None:
+        """Have it done at the next look."""
+        self._due = 0.0
+
     def attend(self, now: float) -> None:
         """Do it if it is due."""
         if now < self._due:
