@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -286,15 +287,17 @@ def test_a_run_that_has_lost_its_lease_cannot_write(process: Process) -> None:
         anyio.run(run.awrite, bytes(PIECE + 1))
 
 
-def test_reports_are_put_together(process: Process) -> None:
+def test_reports_are_put_together(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deferit._process.runs.REPORT_INTERVAL", 3600.0)
     run = a_run(process)
+    run._reported_at = -inf
 
     run.report(10, None)
     run.report(20, "a")
     run.report(None, "b")
     run.report(30, None)
     written = process.store.executed(Report)
-    run._reported_at = 0.0
+    run._reported_at = -inf
     run.write_report()
     job = settled(process, run)
 

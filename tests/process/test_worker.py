@@ -98,6 +98,7 @@ def test_more_than_there_are_slots_wait_and_the_keeper_is_woken(
     held.gate.set()
     for run in list(held.runs):
         await_over(run)
+    process.until_free(2)
     process.claims.claim()
     done = [process.end_of(job) for job in jobs]
 
@@ -112,6 +113,7 @@ def test_nobody_overtakes_those_who_wait(process: Process, held: Held) -> None:
     held.gate.set()
     for job in first[:2]:
         process.end_of(job)
+    process.until_free(2)
 
     late = process.create(3)
 
@@ -135,6 +137,12 @@ def committing(process: Process) -> Iterator[None]:
 def test_those_who_wait_are_taken_in_the_transaction_that_creates_the_next(
     process: Process, held: Held
 ) -> None:
+    has_asked = threading.Event()
+
+    def along() -> None:
+        process.claims.along()
+        has_asked.set()
+
     process.worker.claim_along = process.claims.along
     first = [process.create(number) for number in range(3)]
     held.gate.set()
@@ -142,11 +150,13 @@ def test_those_who_wait_are_taken_in_the_transaction_that_creates_the_next(
         process.end_of(job)
     process.until_free(2)
     process.worker.slots.give()  # one more than there are jobs
+    process.worker.claim_along = along
     made: list[Job] = []
     with committing(process):
         thread = threading.Thread(target=lambda: made.append(process.create(3)))
         thread.start()
-        eventually(lambda: process.free == 0)
+        assert has_asked.wait(PATIENCE)
+        assert process.free == 0
     thread.join()
 
     kinds = [[type(command) for command in batch] for batch in process.store.batches]
@@ -184,6 +194,7 @@ def test_what_is_carried_reaches_the_handler_whenever_it_begins(
     held.gate.set()
     for run in list(held.runs):
         await_over(run)
+    process.until_free(2)
     process.claims.claim()
     for job in jobs:
         process.end_of(job)
