@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import aclosing, asynccontextmanager
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -35,7 +35,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -356,11 +356,8 @@ class _ASGIPassage(Passage):
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         """Return the fields that do not speak of the submitter's connection."""
-        return [
-            pair
-            for pair in self.scope["headers"]
-            if pair[0].lower() not in OF_THE_SUBMITTER_IN_BYTES
-        ]
+        headers = self.scope["headers"]
+        return [pair for pair in headers if pair[0] not in OF_THE_SUBMITTER_IN_BYTES]
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
@@ -504,7 +501,7 @@ def _route_path(scope: Scope) -> str:
 
 
 def _request(scope: Scope) -> Request:
-    headers = Fields(_as_text(scope["headers"]))
+    headers = _ScopeFields(scope["headers"])
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(
         method=scope["method"],
@@ -512,8 +509,30 @@ def _request(scope: Scope) -> Request:
         query=query,
         headers=headers,
         scope=scope,
-        root_url=_root_url(scope, headers.get("Host")),
+        root_url=_root_url(scope, headers.found("Host")),
     )
+
+
+class _ScopeFields(Fields):
+    """The fields of a scope, each decoded when it is asked for; their names are in lower case, as ASGI wants them."""
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._values = dict(reversed(raw))  # of fields that repeat the first
+
+    @cached_property
+    def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
+        return list(_as_text(self._raw))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.copy()[key]
+
+    def copy(self) -> Fields:  # type: ignore[override]  # one of text
+        return Fields(self._list)
+
+    def found(self, key: str) -> str | None:
+        value = self._values.get(_name(key))
+        return None if value is None else value.decode("latin-1")
 
 
 def _root_url(scope: Scope, host: str | None) -> str:
@@ -534,8 +553,8 @@ def _response_start(response: Response) -> Message:
 
 @lru_cache(256)
 def _name(name: str) -> bytes:
-    """Return a field's name as ASGI has it; there are few of them."""
-    return name.lower().encode("latin-1")
+    """Return a field's name as ASGI has it; there are few of them, and none has a question mark in it."""
+    return name.lower().encode("latin-1", "replace")
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -67,11 +67,11 @@ class Fields(Headers):
             self._first.setdefault(name.lower(), value)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in self._first
+        return isinstance(key, str) and self.found(key) is not None
 
     def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]  # noqa: A002
         """Return the first value of a field, read by ``type`` if it is given, or the default."""
-        found = self._first.get(key.lower())
+        found = self.found(key)
         if found is None:
             return default
         if type is None:
@@ -83,7 +83,11 @@ class Fields(Headers):
 
     def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002
         """Return all values of a field."""
-        return super().getlist(key, type) if key.lower() in self._first else []
+        return super().getlist(key, type) if self.found(key) is not None else []
+
+    def found(self, key: str) -> str | None:
+        """Return the first value of a field, or None."""
+        return self._first.get(key.lower())
 
 
 class Request(Discreet, frozen=True):
