@@ -20,7 +20,7 @@ from deferit._core.problems import problem
 from deferit._core.visits import Visit
 from deferit._host import Hosted, name_of
 from deferit._process.engine import Engine, Hosting
-from deferit._records import Captured, decode_captured, encode, plain
+from deferit._records import SCALARS, Captured, decode_captured, encode, plain
 from deferit._spool import Spool
 from deferit.context import Approach
 from deferit.exceptions import OptionError
@@ -390,7 +390,7 @@ def split(
         if name in left_out:
             continue
         is_text = type(value) is str and value.isascii()  # as most are
-        if is_text or plain(value):
+        if is_text or type(value) in SCALARS or plain(value):
             stored[name] = value
             continue
         carried[name] = value

@@ -142,7 +142,7 @@ def plain(value: Any) -> bool:
         return value.isascii() or not _SURROGATES.search(value)
     if type(value) is int:
         return -(2**63) <= value < 2**64
-    if type(value) in _SCALARS:
+    if type(value) in SCALARS:
         return True
     if type(value) in (list, tuple):
         return all(map(plain, value))
@@ -155,5 +155,7 @@ def _is_name(key: object) -> bool:
     return type(key) is str and plain(key)
 
 
-_SCALARS = {type(None), bytes, float, bool}
+SCALARS = frozenset({type(None), bytes, float, bool})
+"""Types of plain data, whatever the value."""
+
 _SURROGATES = re.compile("[\ud800-\udfff]")

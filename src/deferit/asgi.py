@@ -49,11 +49,8 @@ if TYPE_CHECKING:
 OF_THE_PROCESS = ("app", "router")
 """Entries of a scope that belong to this process's application: a replay gets those of the process it runs in."""
 
-NOT_CAPTURED = frozenset({*OF_THE_PROCESS, "state", "extensions", "headers"})
+IN_THEIR_OWN_WAY = frozenset({*OF_THE_PROCESS, "asgi", "state", "extensions", "headers"})
 """Entries of a scope that are left out of a capture, or are captured in their own way."""
-
-IN_THEIR_OWN_WAY = NOT_CAPTURED | {"asgi"}
-"""The same of a capture by reference: an application does not change what the server says of itself."""
 
 OF_THE_SUBMITTER_IN_BYTES = frozenset(name.encode() for name in OF_THE_SUBMITTER)
 
@@ -337,27 +334,26 @@ class _ASGIPassage(Passage):
         entries = {name: scope[name] for name in scope if name not in IN_THEIR_OWN_WAY}
         if may_change(entries) or self._added_state():
             return None
-        entries["headers"] = self._headers()
+        self._add_what_the_server_says(entries)
         entries["state"] = {}
-        if "asgi" in scope:
-            entries["asgi"] = scope["asgi"]
-        if "extensions" in scope:
-            entries["extensions"] = {}  # a replay offers none
         return entries
 
     def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        stored, carried = split(self.scope, NOT_CAPTURED)
-        stored["headers"] = self._headers()
-        if "extensions" in self.scope:
-            stored["extensions"] = {}  # a replay offers none
+        stored, carried = split(self.scope, IN_THEIR_OWN_WAY)
+        self._add_what_the_server_says(stored)
         added = self._added_state()
         stored["state"], state = split(added, ()) if added else ({}, {})
         return stored, {**carried, "state": state} if state else carried
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the fields that do not speak of the submitter's connection."""
-        headers = self.scope["headers"]
-        return [pair for pair in headers if pair[0] not in OF_THE_SUBMITTER_IN_BYTES]
+    def _add_what_the_server_says(self, entries: dict[str, Any]) -> None:
+        """Add what an application does not change, and of the header what does not speak of the connection."""
+        scope = self.scope
+        headers = scope["headers"]
+        entries["headers"] = [pair for pair in headers if pair[0] not in OF_THE_SUBMITTER_IN_BYTES]
+        if "asgi" in scope:
+            entries["asgi"] = scope["asgi"]
+        if "extensions" in scope:
+            entries["extensions"] = {}  # a replay offers none
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
