@@ -158,25 +158,17 @@ class Middleware(Hosted):
 
     def visit(self, request: Request, prefer: Prefer | None = None) -> Visit:
         """Return who asks, what they prefer, and where they see us."""
-        root = self.options.base_url or request.root_url
+        root, ask = self.options.base_url or request.root_url, self.options.operator
         return Visit(
             request=request,
             site=Site(root + self._prefix),
-            owner=self._owner(request),
+            owner=_said("owner", self._owner_of, request, (str, NoneType), _OWNER),
             prefer=prefer_of(request) if prefer is None else prefer,
             max_wait=self.options.max_wait,
             application=self.application,
             cookies=self.options.set_cookie,
-            is_operator=self._is_operator(request),
+            is_operator=ask is not None and _said("operator", ask, request, (bool,), _OPERATOR),
         )
-
-    def _owner(self, request: Request) -> str | None:
-        owner: str | None = _said("owner", self._owner_of, request, (str, NoneType), _OWNER)
-        return owner
-
-    def _is_operator(self, request: Request) -> bool:
-        ask = self.options.operator
-        return ask is not None and bool(_said("operator", ask, request, (bool,), _OPERATOR))
 
     @staticmethod
     def failed(exc: HookFailed) -> Response:
@@ -185,11 +177,13 @@ class Middleware(Hosted):
         return problem("hook-failed")
 
     def submission(
-        self, request: Request, mark: Mark, label: str, deferral: Deferral, placeholder: Pairs = ()
+        self, passage: Passage, mark: Mark, label: str, deferral: Deferral
     ) -> Submission:
         """Return all that a new job begins with."""
+        request = passage.request()
         visit = self.visit(request, deferral.prefer)
-        draft = self.engine.draft(
+        engine = passage.engine = self.engine
+        draft = engine.draft(
             route=label,
             method=request.method,
             owner=visit.owner,
@@ -204,17 +198,16 @@ class Middleware(Hosted):
             draft = draft.but(due_at=mark.schedule.next_after(draft.created_at))
         callbacks = self.options.callbacks
         allowed = callbacks.allowed if callbacks else None
-        limits = self.options.limits
+        placeholder, limits = passage.placeholder or (), self.options.limits
         return Submission(visit, mark, deferral, draft, placeholder, allowed, limits)
 
     def configured(self, passage: Passage, route: Route) -> Submission | None:
         """Return the submission of a request to a configured route; None if it is answered synchronously."""
         passage.is_deferrable = True
-        request = passage.request()
-        deferral = self.decide(request, route.mark)
+        deferral = self.decide(passage.request(), route.mark)
         if deferral is None:
             return None
-        return self.submission(request, route.mark, route.label, deferral)
+        return self.submission(passage, route.mark, route.label, deferral)
 
 
 class Passage(Approach, ABC):
@@ -224,6 +217,8 @@ class Passage(Approach, ABC):
     """
 
     middleware: Middleware
+    engine: Engine
+    """Set when it is deferred, one to the end: after a close it refuses, where a new one would wait."""
     is_deferrable = False
     has_spool = False
     placeholder: Pairs | None = None
@@ -289,9 +284,7 @@ class Passage(Approach, ABC):
             return None
         label = self._mark.name or ""
         try:
-            return self.middleware.submission(
-                self.request(), self._mark, label, self._deferral, self.placeholder
-            )
+            return self.middleware.submission(self, self._mark, label, self._deferral)
         except HookFailed:
             self.let_go()
             raise

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from deferit._core.flow import Submission, Target
     from deferit._core.http import Pairs
-    from deferit._process.engine import Engine
     from deferit._process.runs import Run
     from deferit._spool import Spool
     from deferit.executors.base import Executor
@@ -136,7 +135,6 @@ class ASGIMiddleware(Middleware):
     async def _submit(self, submission: Submission, passage: _ASGIPassage) -> None:
         """Have a request become a job, and answer."""
         self.local.remember(passage.scope)
-        passage.engine = self.engine
         try:
             response = await adrive(submit(submission), passage.perform)
         except ClientGone:
@@ -221,8 +219,6 @@ class _Local:
 class _ASGIPassage(Passage):
     """A request on its way through an ASGI application and back."""
 
-    engine: Engine
-    """One to the end: after a close it refuses, where a new one would wait."""
     _has_body_ended = False
 
     def __init__(

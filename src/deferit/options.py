@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pkgutil import resolve_name
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
@@ -104,12 +105,12 @@ class Options:
                 "use for example 'sqlite:///deferit.db'"
             )
 
-    @property
+    @cached_property
     def defaults(self) -> Defaults:
         """What applies where a mark says nothing."""
         return Defaults(self.mode, self.wait, self.max_wait, self.retention)
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """How many jobs there may be."""
         return Limits(self.max_queue, self.max_jobs_per_owner)

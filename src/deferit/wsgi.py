@@ -140,15 +140,8 @@ class WSGIMiddleware(Middleware):
 
     def _submit(self, submission: Submission, passage: _WSGIPassage) -> Iterable[bytes]:
         """Have a request become a job, and answer."""
-        engine = self.engine  # one to the end: after a close it refuses; a new one would wait
-
-        def perform(effect: Effect) -> object:
-            if isinstance(effect, Capture):
-                return passage.capture(effect)
-            return engine.perform(effect)
-
         try:
-            response = drive(submit(submission), perform)
+            response = drive(submit(submission), passage.perform)
         except ClientGone:
             response = Response(400)  # nobody hears it, but WSGI knows no other end
         finally:
@@ -216,6 +209,12 @@ class _WSGIPassage(Passage):
             return body
         return _Begun(body)
 
+    def perform(self, effect: Effect) -> object:
+        """Do what the flow of its submission yields."""
+        if isinstance(effect, Capture):
+            return self.capture(effect)
+        return self.engine.perform(effect)
+
     def capture(self, effect: Capture) -> CapturedRequest:
         """Take the rest of the body, store what is long of it, and return the captured request.
 
@@ -228,9 +227,10 @@ class _WSGIPassage(Passage):
         if effect.stores_nothing and not chunks:
             return CapturedRequest(replica=self.replica(self.spool.read()))
         for index in range(chunks):
-            self.middleware.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
+            self.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
         stored, carried = self.entries()
-        self.middleware.engine.carry(effect.job_id, carried)
+        if carried:
+            self.engine.carry(effect.job_id, carried)
         encoded = encode(self.captured(stored, self.spool.read(), chunks))
         digest = self.spool.digest() if effect.needs_digest else ""
         return CapturedRequest(encoded, digest)
