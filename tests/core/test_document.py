@@ -207,7 +207,7 @@ def test_a_client_that_does_as_it_is_told_asks_after_1_1_2_4_8_16_30_seconds() -
     now, pauses = NOON, []
 
     for _ in range(9):
-        pauses.append(retry_after(a_job(), now))
+        pauses.append(retry_after(a_job(), now, None))
         now += pauses[-1]
 
     assert pauses == [1, 1, 2, 4, 8, 16, 30, 30, 30]
@@ -215,14 +215,14 @@ def test_a_client_that_does_as_it_is_told_asks_after_1_1_2_4_8_16_30_seconds() -
 
 @given(st.floats(-1e6, 1e9))
 def test_the_pause_is_from_1_to_30_seconds_whatever_the_age(age: float) -> None:
-    assert 1 <= retry_after(a_job(), NOON + age) <= 30
+    assert 1 <= retry_after(a_job(), NOON + age, None) <= 30
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_the_pause_never_shortens_with_age(one: float, two: float) -> None:
     early, late = sorted([one, two])
 
-    assert retry_after(a_job(), NOON + early) <= retry_after(a_job(), NOON + late)
+    assert retry_after(a_job(), NOON + early, None) <= retry_after(a_job(), NOON + late, None)
 
 
 # --- the 202: CONTRACT.md, section 1 ---------------------------------------------------------------------------------

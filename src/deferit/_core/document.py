@@ -24,6 +24,7 @@ from deferit._core.http import (
 )
 from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.layers import VARYING
+from deferit._core.prefer import NOTHING
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
 from deferit._core.ranges import ranged
@@ -57,27 +58,8 @@ class Site(msgspec.Struct, frozen=True, gc=False):
         """Return the URL of a job's monitor."""
         return f"{self.mount_url}/{job_id}"
 
-    def result(self, job_id: str) -> str:
-        """Return the URL of a job's result."""
-        return f"{self.mount_url}/{job_id}/result"
 
-    def cancel(self, job_id: str) -> str:
-        """Return the URL that cancels a job."""
-        return f"{self.mount_url}/{job_id}/cancel"
-
-    def events(self, job_id: str) -> str:
-        """Return the URL of a job's events."""
-        return f"{self.mount_url}/{job_id}/events"
-
-    def links(self, job: Job) -> str:
-        """Return the value of ``Link`` that leads to the monitor, and to its events while there may be some."""
-        monitor = f'<{self.monitor(job.id)}>; rel="monitor"'
-        if job.is_finished:
-            return monitor
-        return f'{monitor}, <{self.events(job.id)}>; rel="monitor"; type="text/event-stream"'
-
-
-def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
+def retry_after(job: Job, now: float, expected: Estimate | None) -> int:
     """Return the seconds after which to ask again.
 
     Half of what the estimate says is left, but no more than until one job of ten like it would be finished; when the
@@ -85,10 +67,9 @@ def retry_after(job: Job, now: float, outlook: Outlook | None = None) -> int:
     """
     if job.is_early(now):
         return math.ceil(job.due_at - now)
-    expected = _expected(job, now, outlook)
     if expected is not None:
         return pause(min((expected.median - now) / 2, expected.soonest - now))
-    age = max(0.0, now - job.created_at)
+    age = now - job.created_at
     return min(LONGEST_RETRY, 2 ** int(math.log2(age))) if age >= 2 else 1  # noqa: PLR2004  below, a power of two is no whole second
 
 
@@ -97,29 +78,20 @@ def pause(seconds: float | None) -> int:
     return 1 if seconds is None else min(LONGEST_RETRY, max(1, int(seconds)))
 
 
-def _expected(job: Job, now: float, outlook: Outlook | None) -> Estimate | None:
-    """Return when a job will be finished; where nobody was asked, as far as the job itself tells."""
-    return outlook.expected if outlook else estimate(job, now)
-
-
 def status_document(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
     """Return the status document; absent members are left out, never null."""
-    monitor = site.monitor(job.id)
-    document: dict[str, Any] = {
+    monitor, is_finished = site.monitor(job.id), job.is_finished
+    return {
         "id": job.id,
-        "status": job.status.value,
-        "done": job.is_finished,
+        "status": job.status,
+        "done": is_finished,
         "created": _time(job.created_at),
         "updated": _time(job.updated_at),
         "monitorUrl": monitor,
         "resultUrl": f"{monitor}/result",
+        **(_ended(job, monitor) if is_finished else _pending(job, monitor, now, outlook)),
+        **_optional(job),
     }
-    if job.is_finished:
-        document |= _result(job, f"{monitor}/result")
-    else:
-        document |= _pending(job, site, now, outlook)
-    document |= _optional(job)
-    return document
 
 
 def _optional(job: Job) -> dict[str, Any]:
@@ -142,31 +114,32 @@ def _optional(job: Job) -> dict[str, Any]:
     return members
 
 
-def _pending(job: Job, site: Site, now: float, outlook: Outlook | None) -> dict[str, Any]:
+def _pending(job: Job, monitor: str, now: float, outlook: Outlook | None) -> dict[str, Any]:
+    expected = outlook.expected if outlook else estimate(job, now)
     members: dict[str, Any] = {
-        "retryAfter": retry_after(job, now, outlook),
-        "cancelUrl": site.cancel(job.id),
-        "eventsUrl": site.events(job.id),
+        "retryAfter": retry_after(job, now, expected),
+        "cancelUrl": f"{monitor}/cancel",
+        "eventsUrl": f"{monitor}/events",
     }
     position = outlook.position if outlook else None
     if job.status is Status.ACCEPTED and position is not None and position < MOST_AHEAD:
         members["queuePosition"] = position
-    expected = _expected(job, now, outlook)
     if expected is not None:
         members["estimatedCompletion"] = _time(expected.median)
         members["estimatedCompletionLatest"] = _time(expected.latest)
     return members
 
 
-def _result(job: Job, result_url: str) -> dict[str, Any]:
+def _ended(job: Job, monitor: str) -> dict[str, Any]:
     members: dict[str, Any] = {}
     if job.status is Status.SUCCEEDED:
-        members["resourceLocation"] = result_url
+        members["resourceLocation"] = f"{monitor}/result"
     if job.result is not None:
         members["resultStatus"] = job.result.status
         members["resultLength"] = job.result.length
-        if job.result.content_type:
-            members["resultType"] = job.result.content_type
+        content_type = job.result.content_type
+        if content_type:
+            members["resultType"] = content_type
     return members
 
 
@@ -203,28 +176,37 @@ def accepted(  # noqa: PLR0913, PLR0917  all that an answer depends on
     shown: Representation = JSON,
 ) -> Response:
     """Return the 202 of RFC 9110 §15.3.3: noncommittal, with a link to the status monitor."""
-    monitor = site.monitor(job.id)
+    told = status_document(job, site, now, outlook)
+    monitor = told["monitorUrl"]
     prefer = deferral.prefer
     applied = _applied(deferral)
     headers = (
         ("Location", monitor),
         *(() if prefer.minimal else (("Content-Location", monitor), *shown.headers)),
         ("Operation-Location", monitor),
-        ("Link", site.links(job)),
-        ("Retry-After", str(retry_after(job, now, outlook))),
+        ("Link", _links(told)),
+        ("Retry-After", str(told["retryAfter"])),
         *((("Preference-Applied", applied),) if applied else ()),
         VARYING,
         ("Cache-Control", "no-store"),
         *(() if shown is JSON else GUARDED),
     )
-    if prefer.minimal:
-        return Response(202, headers)
-    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
+    return Response(202, headers, b"" if prefer.minimal else shown.body(told, now))
+
+
+def _links(told: dict[str, Any]) -> str:
+    """Return the value of ``Link`` that leads to the monitor, and to its events while there may be some."""
+    monitor = f'<{told["monitorUrl"]}>; rel="monitor"'
+    if told["done"]:
+        return monitor
+    return f'{monitor}, <{told["eventsUrl"]}>; rel="monitor"; type="text/event-stream"'
 
 
 def _applied(deferral: Deferral) -> str:
     """Return the preferences that the answer honours (RFC 7240 §3)."""
     prefer = deferral.prefer
+    if prefer is NOTHING:
+        return ""
     members = (
         "respond-async" if prefer.respond_async else "",
         f"wait={math.ceil(deferral.wait)}" if prefer.wait and deferral.wait > 0 else "",
@@ -242,9 +224,10 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
     shown: Representation = JSON,
 ) -> Response:
     """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
+    told = status_document(job, site, now, outlook)
     tag = shown.tag(job)
-    link = ("Link", site.links(job))
-    if job.is_finished:
+    link = ("Link", _links(told))
+    if job.finished_at is not None:
         headers = (
             ("ETag", tag),
             ("Last-Modified", _http_date(job.finished_at)),
@@ -254,15 +237,15 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
     else:
         headers = (
             ("ETag", tag),
-            ("Location", site.monitor(job.id)),
-            ("Retry-After", str(retry_after(job, now, outlook))),
+            ("Location", told["monitorUrl"]),
+            ("Retry-After", str(told["retryAfter"])),
             link,
         )
     headers = (*headers, ("Cache-Control", "private, no-cache"), VARYING, *GUARDED)
     if _has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
-    body = shown.body(status_document(job, site, now, outlook), now)
-    return Response(200 if job.is_finished else 202, (*shown.headers, *headers), body)
+    status = 200 if told["done"] else 202
+    return Response(status, (*shown.headers, *headers), shown.body(told, now))
 
 
 def document(
@@ -306,16 +289,17 @@ def still_pending(
     job: Job, site: Site, now: float, outlook: Outlook | None, shown: Representation = JSON
 ) -> Response:
     """Return what the result route answers until there is a result."""
+    told = status_document(job, site, now, outlook)
     headers = (
         *shown.headers,
-        ("Location", site.result(job.id)),
-        ("Retry-After", str(retry_after(job, now, outlook))),
-        ("Link", site.links(job)),
+        ("Location", told["resultUrl"]),
+        ("Retry-After", str(told["retryAfter"])),
+        ("Link", _links(told)),
         ("Cache-Control", "private, no-cache"),
         VARYING,
         *GUARDED,
     )
-    return Response(202, headers, shown.body(status_document(job, site, now, outlook), now))
+    return Response(202, headers, shown.body(told, now))
 
 
 def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response:
@@ -433,8 +417,7 @@ def _sunset(job: Job) -> Pairs:
     return (("Sunset", _http_date(job.expires_at)),) if job.expires_at is not None else ()
 
 
-def _http_date(instant: float | None) -> str:
-    assert instant is not None
+def _http_date(instant: float) -> str:
     return _http_second(int(instant))
 
 
