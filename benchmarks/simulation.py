@@ -92,7 +92,7 @@ class StillLedger(Ledger):
         super().__init__(MemoryStore())
         self.instant = START
 
-    def now(self) -> float:  # type: ignore[override]
+    def now(self) -> float:
         return self.instant
 
     def execute(self, command: Command) -> object:
@@ -202,13 +202,13 @@ class Simulation:
             ttl=60.0,
         )
         self.seen[job_id] = Seen(arrival, self._ended[arrival.route])
-        submission = Submission(_visit("POST", "/"), Mark(), Deferral(0.0, NOTHING), draft)
+        submission = Submission(self._visit("POST", "/"), Mark(), Deferral(0.0, NOTHING), draft)
         self._hear(job_id, drive(submit(submission), self._perform))
 
     def _poll(self, job_id: str) -> None:
         seen = self.seen[job_id]
         seen.polls += 1
-        visit = _visit("GET", f"/jobs/{job_id}")
+        visit = self._visit("GET", f"/jobs/{job_id}")
         response = drive(answer(visit, Target(job_id, "")), self._perform)
         if response.status == 200:
             seen.noticed_at = self.ledger.now()
@@ -216,16 +216,15 @@ class Simulation:
         else:
             self._hear(job_id, response)
 
+    def _visit(self, method: str, path: str) -> Visit:
+        request = Request(method, path, "", Headers(), {}, "https://shop.example")
+        return Visit(request, SITE, self.ledger.now(), None, NOTHING, 30.0)
+
     def _hear(self, job_id: str, response: Response) -> None:
         assert response.status == 202, response
         now = self.ledger.now()
         self.seen[job_id].said.append(_said(now, response))
         self._at(now + int(response.header("Retry-After") or 0), lambda: self._poll(job_id))
-
-
-def _visit(method: str, path: str) -> Visit:
-    request = Request(method, path, "", Headers(), {}, "https://shop.example")
-    return Visit(request, SITE, None, NOTHING, 30.0)
 
 
 def said(now: float, document: dict[str, Any]) -> Said:

@@ -156,12 +156,13 @@ class Middleware(Hosted):
             self._is_warned = True
             logger.warning(_OWN_MEMORY, self.options.store.url)
 
-    def visit(self, request: Request, prefer: Prefer | None = None) -> Visit:
-        """Return who asks, what they prefer, and where they see us."""
+    def visit(self, request: Request, at: float, prefer: Prefer | None = None) -> Visit:
+        """Return who asks, when, what they prefer, and where they see us."""
         root, ask = self.options.base_url or request.root_url, self.options.operator
         return Visit(
             request=request,
             site=Site(root + self._prefix),
+            at=at,
             owner=_said("owner", self._owner_of, request, (str, NoneType), _OWNER),
             prefer=prefer_of(request) if prefer is None else prefer,
             max_wait=self.options.max_wait,
@@ -181,9 +182,10 @@ class Middleware(Hosted):
     ) -> Submission:
         """Return all that a new job begins with."""
         request = passage.request()
-        visit = self.visit(request, deferral.prefer)
         engine = passage.engine = self.engine
+        visit = self.visit(request, engine.now(), deferral.prefer)
         draft = engine.draft(
+            at=visit.at,
             route=label,
             method=request.method,
             owner=visit.owner,

@@ -124,8 +124,9 @@ class ASGIMiddleware(Middleware):
 
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
-        visit = self.visit(_request(scope))
-        response = await adrive(answer(visit, mounted), self.engine.aperform)
+        engine = self.engine
+        visit = self.visit(_request(scope), engine.now())
+        response = await adrive(answer(visit, mounted), engine.aperform)
         self.warn_of_own_memory(response)
         if response.length is None and visit.request.method != "HEAD":
             await self._stream(response, receive, send)

@@ -114,11 +114,12 @@ class WSGIMiddleware(Middleware):
         self, mounted: Target, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer for a mounted route."""
+        engine = self.engine
         try:
-            visit = self.visit(_request(environ))
+            visit = self.visit(_request(environ), engine.now())
         except HookFailed as exc:
             return self._send(self.failed(exc), environ["REQUEST_METHOD"], start_response)
-        response = drive(answer(visit, mounted), self.engine.perform)
+        response = drive(answer(visit, mounted), engine.perform)
         self.warn_of_own_memory(response)
         return self._send(response, visit.request.method, start_response)
 

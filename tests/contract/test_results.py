@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -302,7 +302,7 @@ def test_a_canceled_job_expires_too(shop: Site) -> None:
 def test_expiry_never_touches_a_job_that_is_not_finished(shop: Site) -> None:
     engine = shop.middleware.engine
     long_ago = time.time() - 10 * 86_400
-    marks = {"route": "x", "method": "POST", "ttl": 0.0}
+    marks: dict[str, Any] = {"route": "x", "method": "POST", "ttl": 0.0}
     old = engine.draft(**marks).but(created_at=long_ago, updated_at=long_ago)
     running, waiting = (
         old.claimed(long_ago),

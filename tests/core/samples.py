@@ -93,7 +93,7 @@ def a_request(method: str = "GET", path: str = "/reports", **headers: str) -> Re
 
 def a_visit(method: str = "GET", *, owner: str | None = None, **headers: str) -> Visit:
     prefer = parse([headers["Prefer"]]) if "Prefer" in headers else NOTHING
-    return Visit(a_request(method, **headers), SITE, owner, prefer, max_wait=30.0)
+    return Visit(a_request(method, **headers), SITE, NOON, owner, prefer, max_wait=30.0)
 
 
 def a_submission(

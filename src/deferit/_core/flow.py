@@ -43,6 +43,7 @@ from deferit._core.queries import Get, Load
 from deferit._core.representations import (
     EVENTS_TYPE,
     JSON,
+    JSON_TYPE,
     Page,
     is_readable,
     preferred,
@@ -275,24 +276,27 @@ def _answer(visit: Visit, mounted: Target) -> Flow:
     job: Job = yield Get(mounted.job_id)
     if not visit.may_see(job):
         return problem("job-not-found")
-    now: float = yield Now()
-    if job.is_expired(now):
+    if job.is_expired(visit.at):
         return problem("job-expired")
     return (yield from flow(visit, job))
 
 
 def monitor(visit: Visit, job: Job) -> Flow:
     """GET M: where the job stands; with ``Prefer: wait`` as soon as it is finished, or has changed."""
-    if preferred(visit.request) == EVENTS_TYPE:
+    media_type = preferred(visit.request)
+    if media_type == EVENTS_TYPE:
         return (yield from events(visit, job))
-    shown = representation(visit.request)
+    shown = JSON if media_type == JSON_TYPE else representation(visit.request)
     if_none_match = visit.request.headers.get("If-None-Match")
     has_changed = if_none_match and not document.is_known(shown.tag(job), if_none_match)
     if visit.prefer.wait and not job.is_finished and not has_changed:
         revision = job.revision if if_none_match else None
         job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
+    if job.is_finished:
+        shown = yield from _with_result(job, shown)
+        now = max(visit.at, job.updated_at)  # it was perhaps waited for
+        return document.monitor(job, visit.site, now, None, visit.request, shown)
     now, outlook = yield from _foreseen(job)
-    shown = yield from _with_result(job, shown)
     return document.monitor(job, visit.site, now, outlook, visit.request, shown)
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """A request to deferit: who asks, what they prefer, and where they see us."""
+    """A request to deferit: who asks, when, what they prefer, and where they see us."""
 
     request: Request
     site: Site
+    at: float
     owner: str | None
     prefer: Prefer
     max_wait: float

@@ -210,9 +210,13 @@ class Engine:
         """Whether nothing runs here, and no job waits that could."""
         return self._claims.is_idle
 
-    def draft(self, **members: Any) -> Job:
-        """Return a new job of this application, as it will be accepted."""
-        now = self._ledger.now()
+    def now(self) -> float:
+        """Return the present instant, in seconds since the epoch."""
+        return self._ledger.now()
+
+    def draft(self, at: float | None = None, **members: Any) -> Job:
+        """Return a new job of this application, as it will be accepted, now or ``at`` an instant."""
+        now = self._ledger.now() if at is None else at
         job_id = make_id(now, self._random.take())
         return Job(
             id=job_id,

@@ -89,10 +89,8 @@ class Ledger:
             self._reader.close()
         self.store.close()
 
-    @staticmethod
-    def now() -> float:
-        """Return the present instant, in seconds since the epoch."""
-        return time.time()
+    now = staticmethod(time.time)
+    """Return the present instant, in seconds since the epoch."""
 
     def execute(self, command: Command) -> object:
         """Execute a command in the next group commit; return its result or raise what it met."""
