@@ -16,6 +16,8 @@ logger = logging.getLogger("deferit")
 
 def log_new(job: Job) -> None:
     """Log that a job was accepted, and that it is running if it was claimed in the same moment."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
     log(job, Status.ACCEPTED)
     if job.status is not Status.ACCEPTED:
         log(job)

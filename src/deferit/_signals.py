@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from deferit._loops import current_loop, new_event
+from deferit._loops import current_loop
 from deferit.exceptions import JobNotFound
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class AsyncSignal:
     def __init__(self) -> None:
         self._loop = current_loop()
         self._thread = threading.get_ident()
-        self._event = new_event()
+        self._event = self._loop.new_event()
 
     def set(self) -> None:
         """Wake the task; from any thread, though from another one the loop has to be woken."""
@@ -124,7 +124,7 @@ class AsyncSignal:
 
     def clear(self) -> None:
         """Forget what was set."""
-        self._event = new_event()
+        self._event = self._loop.new_event()
 
     async def wait(self, seconds: float | None = None) -> None:
         """Wait until it is set, at most so long."""

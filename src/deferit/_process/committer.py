@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deferit._core.commands import Claim
-from deferit._loops import Loop, current_loop, new_event
+from deferit._loops import Loop, current_loop
 from deferit._process.pauses import Pauses
 from deferit.exceptions import StoreError, StoreUnavailable
 
@@ -80,8 +80,8 @@ class AwaitableReply(Reply):
     """
 
     def __init__(self, otherwise: Callable[[object], object] = lambda _: None) -> None:
-        self.loop = current_loop()
-        self._event = new_event()
+        self.loop = loop = current_loop()
+        self._event = loop.new_event()
         self._outcome: object = None
         self._otherwise = otherwise
         self._is_abandoned = False

@@ -50,18 +50,17 @@ class Replayer(ABC):
 
 
 class Over:
-    """Whether a run is over: an event at a twentieth of the price of `threading.Event`, as each run has one."""
+    """Whether a run is over: each run has one, and hardly one is waited for, so whoever waits brings an event."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
         self._is_set = False
+        self._waiting: list[threading.Event] = []
 
     def set(self) -> None:
-        """Wake whoever waits; once."""
-        if not self._is_set:
-            self._is_set = True
-            self._lock.release()
+        """Wake whoever waits; idempotent."""
+        self._is_set = True
+        for event in self._waiting:
+            event.set()
 
     def is_set(self) -> bool:
         """Whether it was set."""
@@ -69,8 +68,10 @@ class Over:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is set, at most so long; return whether it is."""
-        if not self._is_set and self._lock.acquire(timeout=-1 if seconds is None else seconds):
-            self._lock.release()  # for others who wait
+        event = threading.Event()
+        self._waiting.append(event)
+        if not self._is_set:  # whoever sets it looks afterwards who waits
+            event.wait(seconds)
         return self._is_set
 
 

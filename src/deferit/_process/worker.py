@@ -284,7 +284,7 @@ class Worker:
         ended = outcome(run.recorder, escaped, run.raised, misses_handler=misses)
         result, error = ended.result, ended.error
         self.durations.add(run.job, now, error)
-        again_at = retry_at(run.job, ended, now, _random())
+        again_at = retry_at(run.job, ended, now, _random()) if error else None
         self.ledger.submit(Finish(run.id, run.attempt, now, result, error, ended.body, again_at))
         if error and error.code == "handler-exception":
             log_exception(run, run.route, escaped or run.raised)
@@ -299,8 +299,8 @@ class Worker:
         run.over.set()
         if run.trial:
             run.trial.has_left()
+            self.trials.discard(run)
         self.runs.pop((run.id, run.attempt), None)
-        self.trials.discard(run)
         following = self.slots.leave(run, has_backlog=self.has_backlog)
         if following:
             self.submit(following)
