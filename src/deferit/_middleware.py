@@ -224,6 +224,7 @@ class Passage(Approach, ABC):
     is_deferrable = False
     has_spool = False
     placeholder: Pairs | None = None
+    """The fields of the application's answer, if that only stands for the one that deferit gives."""
     _mark: Mark | None = None
     _deferral: Deferral | None = None
     _spool: Spool | None = None
@@ -275,11 +276,6 @@ class Passage(Approach, ABC):
         if self._deferral and status == PLACEHOLDER:
             self.placeholder = headers
 
-    @property
-    def is_placeholder(self) -> bool:
-        """Whether the application's answer only stands for the one that deferit gives."""
-        return self.placeholder is not None
-
     def submission(self) -> Submission | None:
         """Return the submission of a request that reached a deferred handler."""
         if self.placeholder is None or self._mark is None or self._deferral is None:
@@ -293,10 +289,9 @@ class Passage(Approach, ABC):
 
     def captured(self, scope: dict[str, Any], body: bytes, chunks: int = 0) -> Captured:
         """Return the captured request; ``body`` is what follows the pieces that are stored already."""
-        request = self.request()
-        root_url = self.middleware.options.base_url or request.root_url
-        url = request.url_at(root_url)
-        return Captured(self.middleware.interface, scope, url, body, chunks, self.is_placeholder)
+        request, is_marked = self.request(), self.placeholder is not None
+        url = request.url_at(self.middleware.options.base_url or request.root_url)
+        return Captured(self.middleware.interface, scope, url, body, chunks, is_marked)
 
     @abstractmethod
     def entries(self) -> tuple[dict[str, Any], dict[str, Any]]:

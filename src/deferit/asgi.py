@@ -287,9 +287,10 @@ class _ASGIPassage(Passage):
             ClientGone: the client went away before all of it was there.
         """
         spool = self.spool
-        if not self._has_body_ended:
+        if self._has_body_ended:
+            spool.check()
+        else:
             await self._receive_the_rest(spool)
-        spool.check()
         chunks = spool.rewind(in_one=effect.stores_nothing)
         for index in range(chunks):
             piece = await anyio.to_thread.run_sync(spool.read)
@@ -306,9 +307,9 @@ class _ASGIPassage(Passage):
     async def _receive_the_rest(self, spool: Spool) -> None:
         spool.check(self.request().headers.get("Content-Length", 0, type=int))
         while not self._has_body_ended:
-            spool.check()
             if (await self.receive())["type"] == "http.disconnect":
                 raise ClientGone
+            spool.check()
 
     @asynccontextmanager
     async def while_connected(self) -> AsyncIterator[None]:

@@ -200,7 +200,7 @@ class _WSGIPassage(Passage):
         if self.is_deferrable:
             self.answers(int(status[:3]), tuple(headers))
             headers = list(merged(tuple(headers), "Vary", ("Prefer",)))
-        if self.is_placeholder:
+        if self.placeholder is not None:
             return _ignore
         return self.outer_start_response(status, headers, exc_info)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -103,22 +104,24 @@ class Recorder:
         """Return the head of the whole response, and the last piece of its body."""
         assert self._status is not None
         last = bytes(self._pending)
-        headers = self._absolute(without(self._headers, NEVER_REPLAYED))
+        names = {name.lower() for name, _ in self._headers}
+        headers = without(self._headers, NEVER_REPLAYED)
+        if "location" in names:
+            headers = self._absolute(headers)
+        own = first(self._headers, "etag") if "etag" in names else None
         chunks = self._pieces + bool(last)
-        return Result(self._status, headers, self._length, chunks, self._etag(last)), last
+        return Result(self._status, headers, self._length, chunks, own or self._etag(last)), last
 
     def _etag(self, last: bytes) -> str:
-        own = first(self._headers, "etag")
-        if own:
-            return own
-        digest = self._digest.copy() if self._digest else sha256()
-        digest.update(last)
+        if self._digest is None:
+            digest = sha256(last)
+        else:
+            digest = self._digest.copy()
+            digest.update(last)
         return f'"{urlsafe(digest.digest())}"'
 
     def _absolute(self, headers: Pairs) -> Pairs:
         """Make ``Location`` absolute: on the result route a relative one would point elsewhere."""
-        if first(headers, "location") is None:
-            return headers
         return tuple(
             (name, _joined(self._url, value)) if name.lower() == "location" else (name, value)
             for name, value in headers
@@ -132,13 +135,19 @@ _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 def _legal(name: str, value: str) -> tuple[str, str]:
     """Return a field, without the blanks around its value, which are no part of it (RFC 9110 §5.5)."""
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         raise IllegalResponse(f"the handler's response has a field {name!r}, which is no name")
     if not _VALUE.fullmatch(value):
         raise IllegalResponse(
             f"the handler's response has a line break, another control character or what is not latin-1 in {name}"
         )
     return name, value.strip(" \t")
+
+
+@lru_cache(256)
+def _is_name(name: str) -> bool:
+    """Whether a text may be a field's name; an application has few of them."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _joined(url: str, reference: str) -> str:
