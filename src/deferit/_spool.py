@@ -71,7 +71,7 @@ class Spool:
             raise StoreUnavailable(
                 gettempdir(), f"a request's body cannot be kept: {self._failure}"
             )
-        if max(self._length, declared) > self._limit:
+        if self._length > self._limit or declared > self._limit:
             raise RequestTooLarge(self._limit)
 
     def rewind(self, *, in_one: bool = False) -> int:

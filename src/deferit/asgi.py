@@ -85,13 +85,15 @@ class ASGIMiddleware(Middleware):
             self.is_new = False
             warn_of_lost_marks(scope.get("app", self.app))
         try:
-            path = _route_path(scope) if scope.get("root_path") else scope["path"]
+            root = scope.get("root_path")
+            path = _below(root, scope["path"]) if root else scope["path"]
             mounted = self.mounted(path) if path.startswith(self._prefix) else None
             if mounted:
                 await self._answer(mounted, scope, receive, send)
                 return
             passage = _ASGIPassage(self, scope, receive, send)
-            submission = self._routed(passage, path) if self._has_routes else None
+            route = self._routes.find(scope["method"], path) if self._has_routes else None
+            submission = self.configured(passage, route) if route else None
             if submission is None:
                 token = current.set(passage)
                 try:
@@ -116,11 +118,6 @@ class ASGIMiddleware(Middleware):
             await self.app(scope, receive, send)
 
     # --- the way of a request ----------------------------------------------------------------------------------------
-
-    def _routed(self, passage: _ASGIPassage, path: str) -> Submission | None:
-        """Return the submission of a request to a configured route, if it is one and is deferred."""
-        route = self._routes.find(passage.scope["method"], path)
-        return self.configured(passage, route) if route else None
 
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
@@ -222,6 +219,8 @@ class _ASGIPassage(Passage):
 
     _has_body_ended = False
 
+    middleware: ASGIMiddleware
+
     def __init__(
         self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
@@ -230,7 +229,6 @@ class _ASGIPassage(Passage):
         if "state" in scope:
             self.scope["state"] = dict(scope["state"])
         self._inner_scope = scope
-        self._local = middleware.local
         self.outer_send = send
         self._outer_receive = receive
 
@@ -355,10 +353,10 @@ class _ASGIPassage(Passage):
 
     def _added_state(self) -> dict[str, Any]:
         """Return what outer layers added to the state of the process's lifespan."""
-        own = self._local.state
         state = self.scope.get("state")
         if not state:
             return {}
+        own = self.middleware.local.state
         return {
             name: value
             for name, value in state.items()
@@ -482,12 +480,8 @@ class _Lifespan:
         await self._send({"type": "lifespan.shutdown.complete"})
 
 
-def _route_path(scope: Scope) -> str:
+def _below(root: str, path: str) -> str:
     """Return the path behind the application's root, which ASGI servers put in front of it."""
-    path: str = scope["path"]
-    root: str | None = scope.get("root_path")
-    if not root:
-        return path
     root = root.rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
@@ -495,15 +489,14 @@ def _route_path(scope: Scope) -> str:
 
 
 def _request(scope: Scope) -> Request:
-    headers = _ScopeFields(scope["headers"])
-    query = scope.get("query_string", b"").decode("latin-1")
+    root, headers = scope.get("root_path"), _ScopeFields(scope["headers"])
     return Request(
         method=scope["method"],
-        path=_route_path(scope),
-        query=query,
+        path=_below(root, scope["path"]) if root else scope["path"],
+        query=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         scope=scope,
-        root_url=_root_url(scope, headers.found("Host")),
+        root_url=_origin(scope, headers.found("Host")) + (quote(root.rstrip("/")) if root else ""),
     )
 
 
@@ -529,12 +522,12 @@ class _ScopeFields(Fields):
         return None if value is None else value.decode("latin-1")
 
 
-def _root_url(scope: Scope, host: str | None) -> str:
+def _origin(scope: Scope, host: str | None) -> str:
+    """Return scheme and authority that were asked for, or if that cannot be known those of the server."""
     if host is None or not is_host(host):
         name, port = scope.get("server") or ("localhost", None)
         host = f"{name}:{port}" if port else str(name)
-    root = scope.get("root_path", "").rstrip("/")
-    return f"{scope.get('scheme', 'http')}://{host}{quote(root) if root else ''}"
+    return f"{scope.get('scheme', 'http')}://{host}"
 
 
 def _response_start(response: Response) -> Message:

@@ -212,8 +212,10 @@ def refused(accept: AcceptHook | None, request: Request) -> Response | None:
     Raises:
         HookFailed: it has raised, or returned what is no refusal.
     """
+    if accept is None:
+        return None
     try:
-        return _refusal_from(accept(request) if accept else None)
+        return _refusal_from(accept(request))
     except Exception as exc:
         raise HookFailed("accept") from exc
 

@@ -250,7 +250,7 @@ class Engine:
     def _what_is_performed(self) -> dict[type, Callable[[Any], object]]:
         """Return what is done for each kind of effect; the others are commands."""
         return {
-            Create: lambda create: self._worker.create(create, self._taken(create.job)),
+            Create: self._create,
             Try: self._trier.tries,
             Wait: self._wait,
             Stop: lambda stop: self._stop(stop.job),
@@ -263,7 +263,7 @@ class Engine:
     def _what_is_awaited(self) -> dict[type, Callable[[Any], Awaitable[object]]]:
         """Return the same, but to be awaited."""
         return {
-            Create: lambda create: self._worker.acreate(create, self._taken(create.job)),
+            Create: self._acreate,
             Try: self._trier.atries,
             Wait: self._await,
             Stop: lambda stop: self._astop(stop.job),
@@ -273,9 +273,11 @@ class Engine:
             **dict.fromkeys(QUERIES, self._ledger.aread),
         }
 
-    def _taken(self, job: Job) -> Mapping[str, Any]:
-        """Return what was carried for a job."""
-        return self._carried.pop(job.id, {})
+    def _create(self, create: Create) -> Job:
+        return self._worker.create(create, self._carried.pop(create.job.id, {}))
+
+    def _acreate(self, create: Create) -> Awaitable[Job]:
+        return self._worker.acreate(create, self._carried.pop(create.job.id, {}))
 
     async def atry(self, effect: Try, meanwhile: Meanwhile) -> object:
         """Same as `aperform`, but spends the time in ``meanwhile`` if it takes a while."""
@@ -402,18 +404,17 @@ class Random:
     """Random bytes of the system's, each given out once; it belongs to one process, like its engine."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._ready: list[bytes] = []
 
     def take(self) -> bytes:
         """Return as many as an id has."""
-        with self._lock:
-            if not self._ready:
+        while True:
+            try:
+                return self._ready.pop()
+            except IndexError:
                 bulk = secrets.token_bytes(RANDOM_BYTES * RANDOM_AT_ONCE)
-                self._ready = [
-                    bulk[at : at + RANDOM_BYTES] for at in range(0, len(bulk), RANDOM_BYTES)
-                ]
-            return self._ready.pop()
+                starts = range(0, len(bulk), RANDOM_BYTES)
+                self._ready.extend([bulk[at : at + RANDOM_BYTES] for at in starts])
 
 
 _engines: WeakSet[Engine] = WeakSet()
