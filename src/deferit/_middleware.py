@@ -301,13 +301,14 @@ class Passage(Approach, ABC):
     def references(self) -> dict[str, Any] | None:
         """Return all of these as they are, None if some could change while they are replayed."""
 
-    def replica(self, body: bytes) -> Replica:
+    def replica(self, body: bytes, at: float) -> Replica:
         """Return the captured request as a trial replays it, encoded only if it has to be."""
         references = self.references()
         if references is not None:
-            return Replica(self.captured(references, body), {}, partial(self._encoded, body))
+            captured = self.captured(references, body)
+            return Replica(at, captured, {}, partial(self._encoded, body))
         encoded, carried = self._encoded(body)
-        return Replica(decode_captured(encoded), carried, lambda: (encoded, carried))
+        return Replica(at, decode_captured(encoded), carried, lambda: (encoded, carried))
 
     def _encoded(self, body: bytes) -> tuple[bytes, dict[str, Any]]:
         stored, carried = self.entries()

@@ -10,7 +10,7 @@ from deferit._loops import current_loop
 from deferit.exceptions import JobNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from deferit._core.job import Job
 
@@ -118,7 +118,7 @@ class AsyncSignal:
     def set(self) -> None:
         """Wake the task; from any thread, though from another one the loop has to be woken."""
         if threading.get_ident() == self._thread:
-            self._set()
+            self._event.set()
         else:
             self._loop.post(self._set)
 
@@ -126,9 +126,9 @@ class AsyncSignal:
         """Forget what was set."""
         self._event = self._loop.new_event()
 
-    async def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float | None = None) -> Awaitable[object]:
         """Wait until it is set, at most so long."""
-        await self._event.wait(seconds)
+        return self._event.wait(seconds)
 
     def _set(self) -> None:
         self._event.set()

@@ -295,7 +295,7 @@ class _ASGIPassage(Passage):
             await self.engine.aperform(Append(effect.job_id, 0, index, piece))
         last = await anyio.to_thread.run_sync(spool.read) if chunks else spool.read()
         if effect.stores_nothing and not chunks:
-            return CapturedRequest(replica=self.replica(last))
+            return CapturedRequest(replica=self.replica(last, self.engine.now()))
         stored, carried = self.entries()
         if carried:
             self.engine.carry(effect.job_id, carried)

@@ -226,7 +226,8 @@ class _WSGIPassage(Passage):
         self._input.drain()
         chunks = self.spool.rewind(in_one=effect.stores_nothing)
         if effect.stores_nothing and not chunks:
-            return CapturedRequest(replica=self.replica(self.spool.read()))
+            replica = self.replica(self.spool.read(), self.engine.now())
+            return CapturedRequest(replica=replica)
         for index in range(chunks):
             self.engine.perform(Append(effect.job_id, 0, index, self.spool.read()))
         stored, carried = self.entries()

@@ -32,7 +32,7 @@ RESULT = f"{MONITOR}/result"
 EVENTS = f"{MONITOR}/events"
 LINKS = f'<{MONITOR}>; rel="monitor", <{EVENTS}>; rel="monitor"; type="text/event-stream"'
 CAPTURED = CapturedRequest(b"a captured request", "the digest of its body")
-REPLICA = Replica("a captured request", {}, lambda: (CAPTURED.encoded, {}))
+REPLICA = Replica(NOON, "a captured request", {}, lambda: (CAPTURED.encoded, {}))
 
 
 def a_job(**changes: Any) -> Job:

@@ -132,7 +132,7 @@ def captured(body: bytes = b"", chunks: int = 0) -> bytes:
 def replica() -> Replica:
     """Return a captured request as a trial takes it."""
     encoded = captured()
-    return Replica(decode_captured(encoded), {}, lambda: (encoded, {}))
+    return Replica(time.time(), decode_captured(encoded), {}, lambda: (encoded, {}))
 
 
 def draft(number: int = 0, ledger: Ledger | None = None, **changes: Any) -> Job:

@@ -61,7 +61,7 @@ def wsgi(**added: Any) -> Passage:
 
 def stored(passage: Passage) -> tuple[Captured, Any]:
     """Return what would be replayed of a job, and what of that goes by reference."""
-    encoded, carried = passage.replica(BODY).encode()
+    encoded, carried = passage.replica(BODY, 0.0).encode()
     return decode_captured(encoded), carried
 
 
@@ -69,7 +69,7 @@ def stored(passage: Passage) -> tuple[Captured, Any]:
 def test_what_is_replayed_from_memory_is_what_would_be_stored(make: Any) -> None:
     user = User()
     passage = make(user=user)
-    replica = passage.replica(BODY)
+    replica = passage.replica(BODY, 0.0)
     record, carried = stored(passage)
 
     there, here = {**record.scope, **carried}, {**replica.captured.scope, **replica.carried}
@@ -90,7 +90,7 @@ def _as_lists(value: Any) -> Any:
 @pytest.mark.parametrize("kind", [dict, list])
 def test_what_a_handler_changes_is_stored_as_it_came(make: Any, kind: Any) -> None:
     added = kind([("a", 1)])
-    replica = make(added=added).replica(BODY)
+    replica = make(added=added).replica(BODY, 0.0)
 
     held = {**replica.captured.scope, **replica.carried}["added"]
     held.clear()
@@ -101,7 +101,7 @@ def test_what_a_handler_changes_is_stored_as_it_came(make: Any, kind: Any) -> No
 
 
 def test_what_is_added_to_the_state_is_stored_as_it_came() -> None:
-    replica = asgi(state={"cart": ["apples"]}).replica(BODY)
+    replica = asgi(state={"cart": ["apples"]}).replica(BODY, 0.0)
 
     replica.captured.scope["state"]["cart"].append("pears")
     encoded, _ = replica.encode()

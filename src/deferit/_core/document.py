@@ -19,7 +19,6 @@ from deferit._core.http import (
     Response,
     first,
     json_bytes,
-    merged,
     without,
 )
 from deferit._core.job import Failure, Job, Result, Status
@@ -350,7 +349,7 @@ def _replayed_status(status: int) -> int:
 def answered_in_time(response: Response) -> Response:
     """Return the handler's own response, of which nothing was stored."""
     headers = without(response.headers, NEVER_REPLAYED)
-    return Response(response.status, merged(headers, "Vary", ("Prefer",)), response.body)
+    return Response(response.status, headers, response.body)
 
 
 def replayed(response: Response) -> Response:

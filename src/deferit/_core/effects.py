@@ -57,10 +57,11 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
 class Replica(msgspec.Struct, frozen=True):
     """A captured request that is still in memory, where a trial replays it from; most are never stored.
 
-    ``captured`` is what a replay takes, with ``carried``, which goes by reference. ``encode`` returns what is to be
-    stored, and carried with that.
+    ``at`` is when all of it was there. ``captured`` is what a replay takes, with ``carried``, which goes by reference.
+    ``encode`` returns what is to be stored, and carried with that.
     """
 
+    at: float
     captured: Any
     carried: Mapping[str, Any]
     encode: Callable[[], tuple[bytes, Mapping[str, Any]]]
@@ -148,7 +149,8 @@ def drive(flow: Flow, perform: Callable[[Effect], object]) -> Response:
             else:
                 effect = flow.send(done)
     except StopIteration as end:
-        return _response(end)
+        response: Response = end.value
+        return response
     finally:
         flow.close()
 
@@ -165,14 +167,10 @@ async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[object]]) -> 
             else:
                 effect = flow.send(done)
     except StopIteration as end:
-        return _response(end)
+        response: Response = end.value
+        return response
     finally:
         flow.close()
-
-
-def _response(end: StopIteration) -> Response:
-    response: Response = end.value
-    return response
 
 
 def parts(body: bytes | Body, perform: Callable[[Effect], object]) -> Iterator[bytes]:

@@ -162,12 +162,11 @@ def _submit(submission: Submission) -> Flow:
 def _tried(submission: Submission, replica: Replica) -> Flow:
     """Begin without storing anything; a handler that ends in time answers as if nobody had deferred it."""
     seconds = submission.deferral.wait
-    begun: float = yield Now()
     end: Job | Response = yield Try(submission.draft, replica, seconds, submission.limits)
     if isinstance(end, Response):
         return document.answered_in_time(end)
     now: float = yield Now()
-    left = begun + seconds - now
+    left = replica.at + seconds - now
     if left > 0:  # it was stored before its time: it waits for its turn, or its response is long
         end = yield from _waited(end, left)
     return (yield from _accepted(submission, Placed(end), is_replayed=False))

@@ -124,9 +124,10 @@ class Trier:
 
     @staticmethod
     def _answer(run: Run) -> Response | Job:
-        answer = run.tried.answer()
-        if run.tried.aside:
-            log_exception(run, run.route, run.tried.aside)
+        trial = run.tried
+        answer, aside = trial.answer(), trial.aside
+        if aside:
+            log_exception(run, run.route, aside)
         return answer
 
     # --- trials that are stored ---------------------------------------------------------------------------------------
