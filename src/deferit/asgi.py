@@ -511,12 +511,6 @@ class _ScopeFields(Fields):
     def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
         return list(_as_text(self._raw))
 
-    def __getitem__(self, key: Any) -> Any:
-        return self.copy()[key]
-
-    def copy(self) -> Fields:  # type: ignore[override]  # one of text
-        return Fields(self._list)
-
     def found(self, key: str) -> str | None:
         value = self._values.get(_name(key))
         return None if value is None else value.decode("latin-1")

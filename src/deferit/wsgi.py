@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from http import HTTPStatus
 from io import BufferedReader, RawIOBase
 from itertools import chain
@@ -54,6 +54,9 @@ NOT_CAPTURED = frozenset({"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"})
 
 OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCRIPT_", "SERVER_")
 """Begin the names of variables that describe a request (RFC 3875 §4.1), also where the process has one of that name."""
+
+OFTEN_EMPTY = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+"""Variables of fields that have no ``HTTP_`` before their names, and are empty in some servers if nothing was sent."""
 
 BODILESS = frozenset({204, 304})
 
@@ -398,10 +401,33 @@ def _request(environ: WSGIEnvironment) -> Request:
         method=environ["REQUEST_METHOD"],
         path=_decoded(environ.get("PATH_INFO", "")),
         query=environ.get("QUERY_STRING", ""),
-        headers=Fields(EnvironHeaders(environ)),
+        headers=_EnvironFields(environ),
         scope=environ,
         root_url=_root_url(environ),
     )
+
+
+class _EnvironFields(Fields):
+    """The fields in an environ, each looked up when it is asked for."""
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+
+    @cached_property
+    def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
+        return list(EnvironHeaders(self._environ))
+
+    def found(self, key: str) -> str | None:
+        name = _variable(key)
+        value: str | None = self._environ.get(name)
+        return None if name in OFTEN_EMPTY and not value else value
+
+
+@lru_cache(KNOWN_NAMES)
+def _variable(name: str) -> str:
+    """Return what a field is called in an environ (PEP 3333)."""
+    variable = name.upper().replace("-", "_")
+    return variable if variable in OFTEN_EMPTY else f"HTTP_{variable}"
 
 
 def _root_url(environ: WSGIEnvironment) -> str:
@@ -411,8 +437,8 @@ def _root_url(environ: WSGIEnvironment) -> str:
         port = environ.get("SERVER_PORT", "")
         default = {"http": "80", "https": "443"}.get(scheme)
         host = environ.get("SERVER_NAME", "localhost") + (f":{port}" if port != default else "")
-    root = quote(_decoded(environ.get("SCRIPT_NAME", "")).rstrip("/"))
-    return f"{scheme}://{host}{root}"
+    root = environ.get("SCRIPT_NAME")
+    return f"{scheme}://{host}{quote(_decoded(root).rstrip('/')) if root else ''}"
 
 
 def _decoded(text: str) -> str:

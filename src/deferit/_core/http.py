@@ -66,6 +66,11 @@ class Fields(Headers):
         for name, value in self._list:
             self._first.setdefault(name.lower(), value)
 
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return Fields(self._list[key])
+        return super().__getitem__(key)
+
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self.found(key) is not None
 
@@ -84,6 +89,10 @@ class Fields(Headers):
     def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002
         """Return all values of a field."""
         return super().getlist(key, type) if self.found(key) is not None else []
+
+    def copy(self) -> Fields:
+        """Return the same fields."""
+        return Fields(self._list)
 
     def found(self, key: str) -> str | None:
         """Return the first value of a field, or None."""
