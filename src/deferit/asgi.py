@@ -219,8 +219,6 @@ class _ASGIPassage(Passage):
 
     _has_body_ended = False
 
-    middleware: ASGIMiddleware
-
     def __init__(
         self, middleware: ASGIMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
@@ -229,6 +227,7 @@ class _ASGIPassage(Passage):
         if "state" in scope:
             self.scope["state"] = dict(scope["state"])
         self._inner_scope = scope
+        self._local = middleware.local
         self.outer_send = send
         self._outer_receive = receive
 
@@ -356,7 +355,7 @@ class _ASGIPassage(Passage):
         state = self.scope.get("state")
         if not state:
             return {}
-        own = self.middleware.local.state
+        own = self._local.state
         return {
             name: value
             for name, value in state.items()

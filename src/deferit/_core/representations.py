@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 JSON_TYPE, PAGE_TYPE, EVENTS_TYPE = "application/json", "text/html", "text/event-stream"
 
+_JSON_FIELDS = (("Content-Type", JSON_TYPE),)
+
 
 def preferred(request: Request) -> str:
     """Return the media type that a client likes best; JSON where it has no preference."""
@@ -52,7 +54,9 @@ class Representation(ABC):
 class Json(Representation):
     """The document itself."""
 
-    headers = (("Content-Type", JSON_TYPE),)
+    @property
+    def headers(self) -> Pairs:
+        return _JSON_FIELDS
 
     def tag(self, job: Job) -> str:
         return _tag(job, "")
