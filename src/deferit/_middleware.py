@@ -137,9 +137,7 @@ class Middleware(Hosted):
         """Return what plays captured requests to the application."""
 
     def mounted(self, path: str) -> Target | None:
-        """Return the mounted route that a path names; None: the path is the application's."""
-        if not path.startswith(self._prefix):
-            return None
+        """Return the mounted route that a path names, if it begins as one; None: the path is the application's."""
         return target(path, self._prefix, has_list=self._has_list)
 
     def decide(self, request: Request, mark: Mark) -> Deferral | None:

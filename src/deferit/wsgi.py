@@ -90,7 +90,7 @@ class WSGIMiddleware(Middleware):
             self.is_new = False
             warn_of_lost_marks(self.app)
         path = _decoded(environ.get("PATH_INFO", ""))
-        mounted = self.mounted(path)
+        mounted = self.mounted(path) if path.startswith(self._prefix) else None
         if mounted and self.options.native:
             environ[ANSWER] = partial(self._answer, mounted)
             return self.app(environ, start_response)

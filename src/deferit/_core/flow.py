@@ -6,7 +6,9 @@ A flow yields *effects*, which are commands and queries for the store and the fe
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +36,7 @@ from deferit._core.estimate import NOTHING, seconds_until_room
 from deferit._core.events import Events
 from deferit._core.http import Pairs, Response
 from deferit._core.idempotency import InvalidKey, client_key, identity
-from deferit._core.ids import is_id
+from deferit._core.ids import PATTERN
 from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
 from deferit._core.listing import list_jobs
@@ -246,10 +248,14 @@ def target(path: str, prefix: str, *, has_list: bool) -> Target | None:
     """Return the mounted route that a path names; None: the path is the application's."""
     if has_list and path == prefix:
         return Target(None, "")
-    if not path.startswith(prefix + "/job_"):
-        return None
-    job_id, _, resource = path[len(prefix) + 1 :].partition("/")
-    return Target(job_id, resource) if is_id(job_id) else None
+    found = _of_a_job(prefix).fullmatch(path)
+    return Target(*found.groups("")) if found else None
+
+
+@cache
+def _of_a_job(prefix: str) -> re.Pattern[str]:
+    """Return the expression for the paths of jobs: an id, and what is behind it."""
+    return re.compile(f"{re.escape(prefix)}/({PATTERN.strip('^$')})(?:/(.*))?", re.DOTALL)
 
 
 def answer(visit: Visit, mounted: Target) -> Flow:
