@@ -379,14 +379,14 @@ class _ASGIReplayer(Replayer):
         await self._app(self._scope(run), replay.receive, replay.send)
 
     def _scope(self, run: Run) -> Scope:
-        scope: Scope = dict(run.captured.scope)
-        scope["headers"] = [(name, value) for name, value in scope["headers"]]
+        captured, carried = run.captured.scope, run.carried
+        scope: Scope = {**captured, **self._local.entries, **carried}
+        scope["headers"] = [(name, value) for name, value in captured["headers"]]
         for name in ("client", "server"):
-            if scope.get(name) is not None:
-                scope[name] = tuple(scope[name])
-        carried = dict(run.carried)
-        scope["state"] = {**self._local.state, **scope["state"], **carried.pop("state", {})}
-        return {**scope, **self._local.entries, **carried}
+            if captured.get(name) is not None:
+                scope[name] = tuple(captured[name])
+        scope["state"] = {**self._local.state, **captured["state"], **carried.get("state", {})}
+        return scope
 
 
 class _Replay:
