@@ -48,7 +48,10 @@ if TYPE_CHECKING:
 OF_THE_PROCESS = ("app", "router")
 """Entries of a scope that belong to this process's application: a replay gets those of the process it runs in."""
 
-IN_THEIR_OWN_WAY = frozenset({*OF_THE_PROCESS, "asgi", "state", "extensions", "headers"})
+OF_THE_SERVER = ("asgi", "client", "server")
+"""Entries of a scope that are plain data, as the ASGI specification says, and that no application changes."""
+
+IN_THEIR_OWN_WAY = frozenset({*OF_THE_PROCESS, *OF_THE_SERVER, "state", "extensions", "headers"})
 """Entries of a scope that are left out of a capture, or are captured in their own way."""
 
 OF_THE_SUBMITTER_IN_BYTES = frozenset(name.encode() for name in OF_THE_SUBMITTER)
@@ -345,8 +348,9 @@ class _ASGIPassage(Passage):
         scope = self.scope
         headers = scope["headers"]
         entries["headers"] = [pair for pair in headers if pair[0] not in OF_THE_SUBMITTER_IN_BYTES]
-        if "asgi" in scope:
-            entries["asgi"] = scope["asgi"]
+        for name in OF_THE_SERVER:
+            if name in scope:
+                entries[name] = scope[name]
         if "extensions" in scope:
             entries["extensions"] = {}  # a replay offers none
 
