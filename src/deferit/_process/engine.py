@@ -273,10 +273,10 @@ class Engine:
             **dict.fromkeys(QUERIES, self._ledger.aread),
         }
 
-    def _create(self, create: Create) -> Job:
+    def _create(self, create: Create) -> object:
         return self._worker.create(create, self._carried.pop(create.job.id, {}))
 
-    def _acreate(self, create: Create) -> Awaitable[Job]:
+    def _acreate(self, create: Create) -> Awaitable[object]:
         return self._worker.acreate(create, self._carried.pop(create.job.id, {}))
 
     async def atry(self, effect: Try, meanwhile: Meanwhile) -> object:
