@@ -384,12 +384,10 @@ def _matches(job: Job, if_match: str | None) -> bool:
 def _foreseen(
     job: Job, ahead: Ahead | None = None
 ) -> Generator[Effect, Any, tuple[float, Outlook | None]]:
-    """Return the present instant and what can be told of a job then: nothing of one that is finished.
+    """Return the present instant and what can be told of a job that is not finished.
 
-    Nor can anything be told without a store, and the client has to hear of the job all the same.
+    Without a store nothing can be told, and the client has to hear of the job all the same.
     """
-    if job.is_finished:
-        return (yield Now()), None
     try:
         outlook: Outlook = yield Foresee(job, ahead)
     except (StoreUnavailable, RecordDamaged):
