@@ -55,8 +55,8 @@ NOT_CAPTURED = frozenset({"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"})
 OF_THE_REQUEST = ("CONTENT_", "PATH_INFO", "QUERY_", "REMOTE_", "REQUEST_", "SCRIPT_", "SERVER_")
 """Begin the names of variables that describe a request (RFC 3875 §4.1), also where the process has one of that name."""
 
-OFTEN_EMPTY = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
-"""Variables of fields that have no ``HTTP_`` before their names, and are empty in some servers if nothing was sent."""
+OFTEN_EMPTY = frozenset({"content-type", "content-length"})
+"""Fields that some servers have in the environ, empty, if nothing was sent."""
 
 BODILESS = frozenset({204, 304})
 
@@ -411,23 +411,15 @@ class _EnvironFields(Fields):
     """The fields in an environ, each looked up when it is asked for."""
 
     def __init__(self, environ: WSGIEnvironment) -> None:
-        self._environ = environ
+        self._headers = EnvironHeaders(environ)
 
     @cached_property
     def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
-        return list(EnvironHeaders(self._environ))
+        return list(self._headers)
 
     def found(self, key: str) -> str | None:
-        name = _variable(key)
-        value: str | None = self._environ.get(name)
-        return None if name in OFTEN_EMPTY and not value else value
-
-
-@lru_cache(KNOWN_NAMES)
-def _variable(name: str) -> str:
-    """Return what a field is called in an environ (PEP 3333)."""
-    variable = name.upper().replace("-", "_")
-    return variable if variable in OFTEN_EMPTY else f"HTTP_{variable}"
+        value = self._headers.get(key)
+        return None if value == "" and key.lower() in OFTEN_EMPTY else value
 
 
 def _root_url(environ: WSGIEnvironment) -> str:

@@ -83,6 +83,10 @@ class Create(Discreet, frozen=True, gc=False):
         if most is not None and self.job.status is Status.ACCEPTED and waiting(most) >= most:
             raise QueueFull(most)
 
+    def answer(self, job: Job) -> Job | Placed:
+        """Return the answer that has a job."""
+        return Placed(job) if self.asks_place else job
+
     @property
     def counts_owned(self) -> bool:
         """Whether `admit` has the jobs of the owner counted."""

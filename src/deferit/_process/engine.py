@@ -365,6 +365,7 @@ class Engine:
 
     def _sweep(self) -> bool:
         """Sweep, unless nobody can say which leases have run out; return whether to look again soon."""
+        self._look_at_clock()
         return not self._clock.is_certain() or self._upkeep.sweep()
 
     def _look_at_clock(self) -> None:

@@ -47,19 +47,19 @@ class _Exchange:
 
     def __init__(self, original: Any, send: Callable[[Any, bool], Any]) -> None:
         self.original = original
-        self.library = library_of(original)
+        self.http = library_of(original)
         self.response: Any = None
         self._send = send
 
     def _request(self, ask: Ask) -> Any:
         try:
             return outgoing(self.original, ask)
-        except self.library.InvalidURL as exc:
+        except self.http.InvalidURL as exc:
             raise MonitorLost(ask.url, str(exc)) from exc
 
     def _whole(self, response: Any, ask: Ask, asked_at: float, raw: bytes) -> Answer:
         """Return what a response says whose body was read; nobody will notice that it was."""
-        stream = self.library.ByteStream(raw)
+        stream = self.http.ByteStream(raw)
         document = document_from(again(response, stream))
         return self._answer(again(response, stream), ask, asked_at, document)
 
@@ -93,9 +93,9 @@ class Exchange(_Exchange):
         try:
             response = self._send(request, is_own(self.original, request))
             return self.answer(response, ask, asked_at)
-        except self.library.UnsupportedProtocol:
+        except self.http.UnsupportedProtocol:
             raise  # monitors have protocols that are: it is the URL which the caller gave
-        except self.library.TransportError as exc:
+        except self.http.TransportError as exc:
             return self._trouble(exc)
 
     def answer(self, response: Any, ask: Ask, asked_at: float) -> Answer:
@@ -108,7 +108,7 @@ class Exchange(_Exchange):
         for chunk in stream:
             begun.append(chunk)
             if sum(map(len, begun)) > MOST:
-                rest = rest_of(self.library)(begun, stream, response)
+                rest = rest_of(self.http)(begun, stream, response)
                 return self._answer(again(response, rest), ask, asked_at)
         response.close()
         return self._whole(response, ask, asked_at, b"".join(begun))
@@ -170,9 +170,9 @@ class AsyncExchange(_Exchange):
         try:
             response = await self._send(request, is_own(self.original, request))
             return await self.answer(response, ask, asked_at)
-        except self.library.UnsupportedProtocol:
+        except self.http.UnsupportedProtocol:
             raise  # monitors have protocols that are: it is the URL which the caller gave
-        except self.library.TransportError as exc:
+        except self.http.TransportError as exc:
             return self._trouble(exc)
 
     async def answer(self, response: Any, ask: Ask, asked_at: float) -> Answer:
@@ -184,7 +184,7 @@ class AsyncExchange(_Exchange):
         async for chunk in stream:
             begun.append(chunk)
             if sum(map(len, begun)) > MOST:
-                rest = rest_of(self.library)(begun, stream, response)
+                rest = rest_of(self.http)(begun, stream, response)
                 return self._answer(again(response, rest), ask, asked_at)
         await response.aclose()
         return self._whole(response, ask, asked_at, b"".join(begun))

@@ -181,10 +181,10 @@ class _Child:
                 self._rests_until = time.monotonic() + REST
             with self._lock:
                 self._job = None
-                if self._is_killed:
-                    self._process = (
-                        None  # it may live on for a moment, and would take the next job with it
-                    )
+                if (
+                    self._is_killed
+                ):  # it may live on for a moment, and would take the next job with it
+                    self._process = None
                 self._is_killed = False
             self._wake()
 

@@ -9,15 +9,15 @@ Python's sqlite3 asks, for each value, whether somebody adapts it, which takes l
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from deferit._core.commands import Create, Finish, Placed
+from deferit._core.commands import Create, Finish
 from deferit._core.job import Job, Status
 from deferit._core.rules import wake_at
 from deferit._records import encode_job
-from deferit.exceptions import DeferitError, QueueFull
+from deferit.exceptions import DeferitError, JobExists, QueueFull
 from deferit.stores import _sqlite_statements as sql
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Group:
             refused = self._line_up(waiting) if waiting else {}
         except UnicodeEncodeError as exc:  # of one of them
             raise Surprise from exc
-        return (refused.get(create.job.id) or _answered(create) for create in creates)
+        return (refused.get(create.job.id) or create.answer(create.job) for create in creates)
 
     def _line_up(self, creates: list[Create]) -> dict[str, Exception]:
         """Write jobs that wait; return why there is no room for the others, by their ids."""
@@ -139,21 +139,13 @@ class Group:
         rows = []
         for create in creates:
             try:
-                self._admit(create)
-            except QueueFull as exc:
+                self._queues.admit(create)
+            except (QueueFull, JobExists) as exc:
                 refused[create.job.id] = exc
             else:
                 rows.append((*self._new(create), self._queues.enter(create)))
         self._write(_create_waiting_statement, rows)
         return refused
-
-    def _admit(self, create: Create) -> None:
-        try:
-            create.admit(partial(self._queues.count, create.job.application), _not_asked)
-        except QueueFull as exc:
-            if self._execute(sql.GET, (create.job.id,)).fetchone():
-                raise Surprise from exc  # the room was taken by itself
-            raise
 
     def _new(self, create: Create) -> tuple[object, ...]:
         job, record = create.job, encode_job(create.job)
@@ -219,15 +211,6 @@ class Group:
         for some in _groups(rows):
             if self._execute(statement(len(some)), [*chain(*some)]).rowcount != len(some):
                 raise Surprise
-
-
-def _answered(create: Create) -> object:
-    """Return the answer to the creation of a job that is new."""
-    return Placed(create.job) if create.asks_place else create.job
-
-
-def _not_asked(_most: int) -> int:
-    raise AssertionError
 
 
 def _groups(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from deferit._core.commands import MOST_READY, Dispatch
 from deferit._core.job import Status
 from deferit._core.queries import MOST_AHEAD, Ahead
 from deferit._core.rules import in_order, next_turn, room
+from deferit.exceptions import JobExists, QueueFull, TooManyJobs
 from deferit.stores import _sqlite_statements as sql
 
 if TYPE_CHECKING:
@@ -43,12 +45,31 @@ class Queues:
 
     # --- new jobs ----------------------------------------------------------------------------------------------------
 
-    def count(self, application: str, most: int) -> int:
-        """Count what waits of an application, as far as ``most``."""
+    def admit(self, create: Create) -> None:
+        """Do nothing if there is room for a new job.
+
+        Raises:
+            JobExists: it is there already, and has taken the room itself.
+            TooManyJobs: its owner has too many.
+            QueueFull: too many wait.
+        """
+        job = create.job
+        try:
+            create.admit(partial(self._count, job.application), partial(self._count_owned, job))
+        except (QueueFull, TooManyJobs):
+            if self._execute(sql.GET, (job.id,)).fetchone():
+                raise JobExists(job.id) from None
+            raise
+
+    def _count(self, application: str, most: int) -> int:
         asked = application, most
         if asked not in self._counts:
             (self._counts[asked],) = self._execute(sql.COUNT_WAITING, asked).fetchone()
         return self._counts[asked]
+
+    def _count_owned(self, job: Job, most: int) -> int:
+        (count,) = self._execute(sql.COUNT_OWNED, (job.application, job.owner, most)).fetchone()
+        return int(count)
 
     def enter(self, create: Create) -> int | None:
         """Take note of a new job; return its turn, None if it is early or does not wait."""

@@ -14,7 +14,6 @@ from deferit._core.commands import (
     Dispatch,
     Finish,
     Observe,
-    Placed,
     Purge,
     Release,
     Renew,
@@ -154,8 +153,7 @@ class Performer(ABC):
     def _perform(self, command: Command) -> object:  # noqa: C901, PLR0911  one for each command
         match command:
             case Create():
-                job = self._create(command)
-                return Placed(job) if command.asks_place else job
+                return command.answer(self._create(command))
             case Append():
                 self._append(command)
                 return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, assert_never
 
@@ -34,10 +33,8 @@ from deferit.exceptions import (
     JobExists,
     JobNotFound,
     OptionError,
-    QueueFull,
     RecordDamaged,
     StoreUnavailable,
-    TooManyJobs,
 )
 from deferit.stores import _sqlite_statements as sql
 from deferit.stores._sqlite_file import DatabaseFile, Line, Transaction
@@ -223,7 +220,7 @@ class _Batch(Performer):
         same = self._same(command)
         if same is not None:
             return same
-        self._admit(command)
+        self._queues.admit(command)
         is_long, record = len(request) > INLINE, encode_job(job)
         row = (
             job.id,
@@ -247,17 +244,6 @@ class _Batch(Performer):
         self._changed.append(job.id)
         return job
 
-    def _admit(self, command: Create) -> None:
-        job = command.job
-        try:
-            command.admit(
-                partial(self._queues.count, job.application), partial(self._count_owned, job)
-            )
-        except (QueueFull, TooManyJobs):
-            if self._job(job.id) is not None:
-                raise JobExists(job.id) from None  # the room was taken by itself
-            raise
-
     def _same(self, command: Create) -> Job | None:
         """Return the job that the same request has made before; one that only had the key loses it."""
         key = command.job.key
@@ -271,10 +257,6 @@ class _Batch(Performer):
             raise JobExists(command.job.id)
         self._execute(sql.FREE_KEY, (other.id,))
         return None
-
-    def _count_owned(self, job: Job, most: int) -> int:
-        (count,) = self._execute(sql.COUNT_OWNED, (job.application, job.owner, most)).fetchone()
-        return int(count)
 
     def _append(self, command: Append) -> None:
         job = self._job(command.job_id)
