@@ -27,7 +27,10 @@ def asgi(**fields: str) -> Headers:
 
 
 def wsgi(**fields: str) -> Headers:
-    environ: dict[str, Any] = {f"HTTP_{name.upper()}": value for name, value in fields.items()}
+    return of_environ({f"HTTP_{name.upper()}": value for name, value in fields.items()})
+
+
+def of_environ(environ: dict[str, Any]) -> Headers:
     environ |= {"REQUEST_METHOD": "GET", "wsgi.input": BytesIO()}
     middleware = WSGIMiddleware(lambda *_: [], store="memory://")
     return _WSGIPassage(middleware, environ, lambda *_: lambda _: None).request().headers
@@ -81,3 +84,12 @@ def test_of_fields_that_repeat_the_first_counts() -> None:
 
     assert found.get("Prefer") == "wait=1"
     assert found.getlist("Prefer") == ["wait=1", "respond-async"]
+
+
+def test_a_variable_that_a_server_sets_though_nothing_came_is_no_field() -> None:
+    headers = of_environ({"CONTENT_TYPE": "", "CONTENT_LENGTH": "", "HTTP_COOKIE": ""})
+
+    assert headers.get("Content-Type") is headers.get("Content-Length") is None
+    assert "Content-Type" not in headers
+    assert list(headers) == [("Cookie", "")]
+    assert headers.get("Cookie") == ""

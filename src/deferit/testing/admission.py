@@ -120,8 +120,10 @@ class Admission(StoreTests):
     @pytest.mark.parametrize("make", [running, finished])
     def test_it_finds_the_job_as_it_is_now(self, store: Store, make: Any) -> None:
         first = make(store, 1, identity=SAME)
+        again = a_job(2, identity=SAME)
 
-        assert ask(store, Create(a_job(2, identity=SAME), REQUEST)) == first
+        assert ask(store, Create(again, REQUEST)) == first
+        assert ask(store, Create(again, REQUEST, asks_place=True)).job == first
 
     def test_two_of_them_in_one_batch_are_one_job(self, store: Store) -> None:
         creates = [Create(a_job(number, identity=SAME), REQUEST) for number in (1, 2)]
