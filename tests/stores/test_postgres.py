@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deferit._core.commands import Command
+    from deferit.stores._postgres_server import Connection
     from deferit.stores.base import Store
 
 PREAMBLE = """
@@ -975,6 +976,29 @@ def test_a_connection_that_is_lost_in_the_moment_of_a_commit_leaves_no_doubt(
             waiting(store)
         (claimed,) = ask(store, Claim("shop", NOON, LEASE, 9))
         assert claimed.job.attempt == 1
+
+
+class Busy(PostgresStore):
+    """A store of which libpq says once, as its connection ends behind a commit, that it is busy."""
+
+    is_busy = False
+
+    def _commit(self, connection: Connection, *, told: bool) -> None:
+        super()._commit(connection, told=told)
+        if self.is_busy:
+            self.is_busy = False
+            raise psycopg.OperationalError("cannot exit pipeline mode while busy")
+
+
+def test_what_the_server_has_not_said_of_a_commit_is_found_out(url: str) -> None:
+    store = Busy(url)
+    store.open()
+    with closing(store):
+        store.is_busy = True
+
+        assert waiting(store) == a_job()
+        assert not store.is_busy
+        assert store.read(Get(a_job().id)) == a_job()
 
 
 def test_a_doubt_that_cannot_be_resolved_is_said(

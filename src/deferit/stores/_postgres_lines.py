@@ -136,7 +136,13 @@ class Room:
 
 
 def is_lost(connection: Connection, exc: psycopg.Error) -> bool:
-    """Whether an exception says that there is no connection any more, rather than what is wrong with a statement."""
+    """Whether an exception says that there is no connection any more, rather than what is wrong with a statement.
+
+    Of one that ends while its answers are read libpq may say something else, as that it is busy: what has no code of
+    the server's is not about a statement, except that it was left out after another one (`PipelineAborted`).
+    """
+    if exc.sqlstate is None and isinstance(exc, psycopg.OperationalError):
+        return not isinstance(exc, psycopg.errors.PipelineAborted)
     return connection.closed or (exc.sqlstate or "").startswith(("08", "57P", "25P03"))
 
 

@@ -138,6 +138,8 @@ class PostgresStore(Store):
                 self._commit(connection, told=bool(changed))
         except BaseException as exc:
             in_doubt = is_committing and isinstance(exc, psycopg.Error) and is_lost(connection, exc)
+            if in_doubt:
+                connection.close()  # nothing is certain before its session has ended
             if not (in_doubt and self._is_kept(session, number)):
                 _roll_back(connection)
                 if isinstance(exc, _CONFLICTS):
