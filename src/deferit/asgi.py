@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from contextlib import aclosing, asynccontextmanager
-from functools import cached_property, lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 
+from deferit._asgi_messages import as_bytes, as_text, below, request_of, response_start
 from deferit._core.commands import Append
 from deferit._core.effects import (
     Capture,
@@ -23,7 +23,7 @@ from deferit._core.effects import (
     aparts,
 )
 from deferit._core.flow import answer, submit, unreadable
-from deferit._core.http import OF_THE_SUBMITTER, Fields, Request, Response, is_host, merged
+from deferit._core.http import OF_THE_SUBMITTER, Request, Response, merged
 from deferit._host import HOSTING
 from deferit._middleware import Middleware, Passage, may_change, split
 from deferit._misuse import refuse_other_interface, warn_of_lost_marks
@@ -35,12 +35,11 @@ from deferit.executors.event_loop import EventLoopExecutor
 from deferit.marks import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from deferit._core.flow import Submission, Target
-    from deferit._core.http import Pairs
     from deferit._process.runs import Run
     from deferit._spool import Spool
     from deferit.executors.base import Executor
@@ -55,8 +54,6 @@ IN_THEIR_OWN_WAY = frozenset({*OF_THE_PROCESS, *OF_THE_SERVER, "state", "extensi
 """Entries of a scope that are left out of a capture, or are captured in their own way."""
 
 OF_THE_SUBMITTER_IN_BYTES = frozenset(name.encode() for name in OF_THE_SUBMITTER)
-
-BODILESS = frozenset({204, 304})
 
 
 class ASGIMiddleware(Middleware):
@@ -89,7 +86,7 @@ class ASGIMiddleware(Middleware):
             warn_of_lost_marks(scope.get("app", self.app))
         try:
             root = scope.get("root_path")
-            path = _below(root, scope["path"]) if root else scope["path"]
+            path = below(root, scope["path"]) if root else scope["path"]
             mounted = self.mounted(path) if path.startswith(self._prefix) else None
             if mounted:
                 await self._answer(mounted, scope, receive, send)
@@ -125,7 +122,7 @@ class ASGIMiddleware(Middleware):
     async def _answer(self, mounted: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for a mounted route."""
         engine = self.engine
-        visit = self.visit(_request(scope), engine.now())
+        visit = self.visit(request_of(scope), engine.now())
         response = await adrive(answer(visit, mounted), engine.aperform)
         self.warn_of_own_memory(response)
         if response.length is None and visit.request.method != "HEAD":
@@ -147,7 +144,7 @@ class ASGIMiddleware(Middleware):
     async def _send(self, response: Response, method: str, send: Send) -> None:
         if isinstance(response.body, bytes) or method == "HEAD":
             body = response.body if method != "HEAD" else b""
-            await send(_response_start(response))
+            await send(response_start(response))
             await send({"type": "http.response.body", "body": body})
         else:
             await self._send_parts(response, send)
@@ -160,7 +157,7 @@ class ASGIMiddleware(Middleware):
             except StoreError as exc:
                 await self._send(unreadable(exc), "GET", send)
                 return
-            await send(_response_start(response))
+            await send(response_start(response))
             while part:  # the next is not loaded before the client has taken this one
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 part = await anext(parts, b"")
@@ -168,7 +165,7 @@ class ASGIMiddleware(Middleware):
 
     async def _stream(self, response: Response, receive: Receive, send: Send) -> None:
         """Send a body that goes on until the client has gone."""
-        await send(_response_start(response))
+        await send(response_start(response))
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
             async for part in aparts(response.body, self.engine.aperform):
@@ -235,7 +232,7 @@ class _ASGIPassage(Passage):
         self._outer_receive = receive
 
     def _translated(self) -> Request:
-        return _request(self.scope)
+        return request_of(self.scope)
 
     def may_reach_a_mark(self) -> bool:
         """Ask the routing, if it is done: Starlette and FastAPI leave the endpoint in the scope."""
@@ -263,11 +260,11 @@ class _ASGIPassage(Passage):
 
     async def _answered(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = _as_text(message.get("headers", ()))
+            headers = as_text(message.get("headers", ()))
             self.answers(message["status"], headers)
             if self.placeholder is None:
                 varying = merged(headers, "Vary", ("Prefer",))
-                message = {**message, "headers": _as_bytes(varying)}
+                message = {**message, "headers": as_bytes(varying)}
         if self.placeholder is None:
             await self.outer_send(message)
 
@@ -416,7 +413,7 @@ class _Replay:
     async def send(self, message: Message) -> None:
         """Take the response down."""
         if message["type"] == "http.response.start":
-            self._run.recorder.start(message["status"], _as_text(message.get("headers", ())))
+            self._run.recorder.start(message["status"], as_text(message.get("headers", ())))
         elif message["type"] == "http.response.body":
             await self._run.awrite(message.get("body", b""))
             if not message.get("more_body", False):
@@ -483,73 +480,7 @@ class _Lifespan:
         await self._send({"type": "lifespan.shutdown.complete"})
 
 
-def _below(root: str, path: str) -> str:
-    """Return the path behind the application's root, which ASGI servers put in front of it."""
-    root = root.rstrip("/")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
-        return path[len(root) :]
-    return path
-
-
-def _request(scope: Scope) -> Request:
-    root, headers = scope.get("root_path"), _ScopeFields(scope["headers"])
-    return Request(
-        method=scope["method"],
-        path=_below(root, scope["path"]) if root else scope["path"],
-        query=scope.get("query_string", b"").decode("latin-1"),
-        headers=headers,
-        scope=scope,
-        root_url=_origin(scope, headers.found("Host")) + (quote(root.rstrip("/")) if root else ""),
-    )
-
-
-class _ScopeFields(Fields):
-    """The fields of a scope, each decoded when it is asked for; their names are in lower case, as ASGI wants them."""
-
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-        self._values = dict(reversed(raw))  # of fields that repeat the first
-
-    @cached_property
-    def _list(self) -> list[tuple[str, str]]:  # type: ignore[override]  # made when it is asked for
-        return list(_as_text(self._raw))
-
-    def found(self, key: str) -> str | None:
-        value = self._values.get(_name(key))
-        return None if value is None else value.decode("latin-1")
-
-
-def _origin(scope: Scope, host: str | None) -> str:
-    """Return scheme and authority that were asked for, or if that cannot be known those of the server."""
-    if host is None or not is_host(host):
-        name, port = scope.get("server") or ("localhost", None)
-        host = f"{name}:{port}" if port else str(name)
-    return f"{scope.get('scheme', 'http')}://{host}"
-
-
-def _response_start(response: Response) -> Message:
-    headers = [(_name(name), value.encode("latin-1")) for name, value in response.headers]
-    length = response.length
-    if length is not None and response.status not in BODILESS:
-        headers.append((b"content-length", b"%d" % length))
-    return {"type": "http.response.start", "status": response.status, "headers": headers}
-
-
-@lru_cache(256)
-def _name(name: str) -> bytes:
-    """Return a field's name as ASGI has it; there are few of them, and none has a question mark in it."""
-    return name.lower().encode("latin-1", "replace")
-
-
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
-
-
-def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
-    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
-
-
-def _as_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
