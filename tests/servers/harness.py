@@ -24,6 +24,12 @@ CHECKOUT = Path(__file__).parents[2]
 SLOWEST = 100
 """Seconds after which a server that does not answer, or a worker of it, must be hung; a test may take 120."""
 
+PONG = 20
+"""Seconds that uvicorn waits for a worker to answer, more than one needs to start on a busy machine.
+
+It does so also if the worker is killed as it is asked, and replaces none meanwhile: less than anybody waits here.
+"""
+
 T = TypeVar("T")
 
 
@@ -56,7 +62,7 @@ class Kind:
             return [
                 *(*python, app, f"--host={HOST}", f"--port={port}", f"--workers={self.workers}"),
                 # One that is slow to start is no hung one, to be killed or not to be put in an old one's place.
-                f"--timeout-worker-healthcheck={SLOWEST}",
+                f"--timeout-worker-healthcheck={PONG}",
             ]
         return [
             *(*python, app, f"--bind={HOST}:{port}", f"--workers={self.workers}"),
