@@ -11,7 +11,7 @@ from deferit._core.commands import Create, Renew
 from deferit._core.effects import Wait
 from deferit._core.job import Status
 from deferit._process.clock import Clock
-from deferit._process.engine import Engine
+from deferit._process.engine import RETURN_AFTER, Engine
 from deferit._process.ledger import Ledger
 from deferit.exceptions import StoreUnavailable
 from deferit.executors.threads import ThreadExecutor
@@ -19,13 +19,12 @@ from deferit.options import Options
 from deferit.stores.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from deferit._core.commands import Command
     from deferit._core.queries import Query
     from deferit._process.runs import Run
-    from deferit.stores.base import Store
 
 
 class Times:
@@ -100,17 +99,21 @@ def test_what_is_in_doubt_is_so_for_the_time_that_was_said(times: Times, clock: 
 
 
 class Frail(SQLiteStore):
-    """A store whose server goes away, for all processes at once."""
+    """A store whose server goes away, for all processes at once; it remembers until when leases were renewed."""
 
-    is_away = threading.Event()
-
-    def _check(self) -> None:
-        if self.is_away.is_set():
-            raise StoreUnavailable(self.url, "it restarts")
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.is_away = threading.Event()
+        self.refused: list[Command] = []
+        self.leases_until: list[float] = []
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
+        if self.is_away.is_set():
+            self.refused += batch
         self._check()
-        return super().execute(batch)
+        answers = super().execute(batch)
+        self.leases_until += [one.lease_until for one in batch if isinstance(one, Renew)]
+        return answers
 
     def read(self, query: Query) -> object:
         self._check()
@@ -120,35 +123,49 @@ class Frail(SQLiteStore):
         self._check()
         return super().version()
 
+    def _check(self) -> None:
+        if self.is_away.is_set():
+            raise StoreUnavailable(self.url, "it restarts")
+
 
 class Neighbours:
-    """Two processes on one file: one runs a job, the other sweeps; both read a clock that is set with ``offset``."""
+    """Two processes on one store: one runs a job, the other sweeps; both read a clock that is set with ``offset``.
 
-    def __init__(
-        self, store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch, lease: float = 1.5
-    ) -> None:
+    That no lease can be trusted lasts until `pass_`, however slow the machine is.
+    """
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch, lease: float = 60.0) -> None:
         self._lease = lease
         self.offset = 0.0
-        self.sweeps = 0
+        self._times = Times()
         self._began, self._gate = threading.Event(), threading.Event()
         now = Ledger.now
         monkeypatch.setattr(Ledger, "now", lambda _: now() + self.offset)
-        self.at_work, self.beside = self._engine(store()), self._engine(store())
-        self._sweep = self.beside._upkeep.sweep
-        monkeypatch.setattr(self.beside._upkeep, "sweep", self._counted)
+        self.store = Frail(url)
+        self.at_work, self.beside = self._engine(), self._engine()
 
-    def start(self) -> None:
-        """Have the one run a job, and start the other."""
+    def start(self, *, sees_offset: bool) -> None:
+        """Have the one run a job, and start the other; without ``sees_offset`` it is time that has really passed."""
+        for engine in (self.at_work, self.beside):
+            engine._clock = self._clock(sees_offset=sees_offset)
         self.at_work.start()
         draft = self.at_work.draft(route="a", method="POST", ttl=60.0)
         self._job: Any = self.at_work.perform(Create(draft, captured()))
         assert self._began.wait(PATIENCE)
         self.beside.start()
+        eventually(lambda: self.at_work._renewal._due > 0)  # the first time is over
 
-    def await_sweeps(self, count: int) -> None:
-        """Wait until the other has swept so many times more."""
-        before = self.sweeps
-        eventually(lambda: self.sweeps >= before + count)
+    def pass_(self, seconds: float) -> None:
+        """Let so much time pass, as far as doubts are concerned."""
+        self._times.pass_(seconds)
+
+    def sweep(self) -> bool:
+        """Have the other sweep; return whether it has."""
+        return not self.beside._sweep()
+
+    def await_renewal(self) -> None:
+        """Wait until the one has renewed its lease by the clock as it is now."""
+        eventually(lambda: self.store.leases_until[-1:] > [self.at_work._ledger.now()])
 
     def end_of_the_job(self) -> Any:
         """Let the handler end; return its job."""
@@ -160,83 +177,75 @@ class Neighbours:
         self.at_work.close()
         self.beside.close()
 
-    def _engine(self, store: Store) -> Engine:
+    def _engine(self) -> Engine:
         handlers = Handlers()
         handlers.handler = self._hold
-        return Engine(Options(store=store, lease=self._lease, grace=0), ThreadExecutor(), handlers)
+        options = Options(store=self.store, lease=self._lease, grace=0)
+        return Engine(options, ThreadExecutor(), handlers)
+
+    def _clock(self, *, sees_offset: bool) -> Clock:
+        times = self._times
+        return Clock(0.5, lambda: times.wall + self.offset * sees_offset, lambda: times.monotonic)
 
     def _hold(self, run: Run) -> None:
         self._began.set()
         assert self._gate.wait(PATIENCE)
         answer(run)
 
-    def _counted(self) -> bool:
-        self.sweeps += 1
-        return self._sweep()
+
+@pytest.fixture
+def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Neighbours]:
+    with closing(Neighbours(f"sqlite:///{tmp_path / 'jobs.db'}", monkeypatch)) as neighbours:
+        yield neighbours
 
 
 def test_a_job_that_runs_is_not_lost_because_the_store_was_away_for_longer_than_its_lease(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: Neighbours,
 ) -> None:
-    both = Neighbours(lambda: Frail(f"sqlite:///{tmp_path / 'jobs.db'}"), monkeypatch)
-    for engine in (both.at_work, both.beside):
-        engine._clock = Clock(0.0)  # which knows nothing of the offset: that much time has passed
-    with closing(both):
-        both.start()
-        both.await_sweeps(1)
+    both.start(sees_offset=False)
+    both.pass_(1)
+    assert both.sweep()
 
-        Frail.is_away.set()
-        eventually(lambda: not both.beside._clock.is_certain())
-        both.offset = 60.0
-        Frail.is_away.clear()
-        both.await_sweeps(2)
-        done = both.end_of_the_job()
+    both.store.is_away.set()
+    both.at_work._renewal.hurry()  # it is time for that within the lease
+    eventually(lambda: any(isinstance(command, Renew) for command in both.store.refused))
+    eventually(lambda: not both.beside._clock.is_certain())
+    both.offset = 3600.0
+    both.store.is_away.clear()
+    swept_at_once = both.sweep()
+    both.await_renewal()
+    both.pass_(RETURN_AFTER)
+    swept = both.sweep()
+    done = both.end_of_the_job()
 
+    assert (swept_at_once, swept) == (False, True)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
 
 
-def test_a_job_that_runs_is_not_lost_because_the_clock_was_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    both = Neighbours(lambda: SQLiteStore(f"sqlite:///{tmp_path / 'jobs.db'}"), monkeypatch)
-    for engine in (both.at_work, both.beside):
-        engine._clock = Clock(0.5, wall=engine._ledger.now)
-    with closing(both):
-        both.start()
-        both.await_sweeps(2)
+def test_a_job_that_runs_is_not_lost_because_the_clock_was_set(both: Neighbours) -> None:
+    both.start(sees_offset=True)
+    both.pass_(1)
+    assert both.sweep()
 
-        both.offset = 3600.0
-        both.beside._sweep()  # at once, before the other can have renewed its lease
-        both.await_sweeps(2)
-        done = both.end_of_the_job()
+    both.offset = 3600.0
+    swept_at_once = both.sweep()
+    both.await_renewal()
+    both.pass_(0.5)
+    swept = both.sweep()
+    done = both.end_of_the_job()
 
+    assert (swept_at_once, swept) == (False, True)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
-
-
-class Renewals(SQLiteStore):
-    """A store that remembers until when leases were renewed."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.until: list[float] = []
-
-    def execute(self, batch: Sequence[Command]) -> list[object]:
-        answers = super().execute(batch)
-        self.until += [one.lease_until for one in batch if isinstance(one, Renew) and one.leases]
-        return answers
 
 
 def test_leases_are_renewed_as_soon_as_the_clock_was_set_however_long_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Renewals(f"sqlite:///{tmp_path / 'jobs.db'}")
-    both = Neighbours(lambda: store, monkeypatch, lease=3600.0)
-    both.at_work._clock = Clock(0.5, wall=both.at_work._ledger.now)
-    with closing(both):
-        both.start()
-        eventually(lambda: both.at_work._renewal._due > 0)  # the first time is over
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    with closing(Neighbours(url, monkeypatch, lease=3600.0)) as both:
+        both.start(sees_offset=True)
 
         both.offset = 7200.0
 
-        eventually(lambda: store.until[-1:] > [both.at_work._ledger.now()])
+        both.await_renewal()
         assert both.end_of_the_job().status is Status.SUCCEEDED
