@@ -300,8 +300,7 @@ def test_a_change_by_another_process_costs_two_reads_however_many_wait(
         until(lambda: is_quiet(shop), "the process to have seen that")
         waiting = [ask_to_wait(shop, kind, monitor, tag) for _ in range(100)]
         shop.await_watchers(monitor, 100)
-        assert shop.portal is not None
-        shop.portal.call(anyio.wait_all_tasks_blocked)  # the last one looks once it is to be told
+        settle(shop, monitor)
         store.queries.clear()
 
         told(shop, monitor, 40)
@@ -319,6 +318,13 @@ def elsewhere(shop: Site) -> str:
     running = job.claimed(job.created_at)
     execute(shop.store, Create(running, b"", lease_until=job.created_at + 60))
     return f"{BASE}/jobs/{job.id}"
+
+
+def settle(shop: Site, monitor: str) -> None:
+    """Return when all who wait have looked, as they do once they are to be told; this look comes behind theirs."""
+    assert shop.portal is not None
+    shop.portal.call(anyio.wait_all_tasks_blocked)
+    shop.portal.call(shop.middleware.engine._ledger.aread, Get(id_of(monitor)))
 
 
 def is_quiet(shop: Site) -> bool:
