@@ -181,6 +181,7 @@ class ASGIMiddleware(Middleware):
         if HOSTING in scope:
             scope[HOSTING](self)
         message = await receive()
+        self.engine.hold()
         try:
             await anyio.to_thread.run_sync(self.engine.start)
         except StoreUnavailable as exc:
@@ -438,6 +439,7 @@ class _Lifespan:
         self, middleware: ASGIMiddleware, startup: Message, receive: Receive, send: Send
     ) -> None:
         self._middleware = middleware
+        self._engine = middleware.engine
         self._startup: Message | None = startup
         self._receive = receive
         self._send = send
@@ -454,9 +456,12 @@ class _Lifespan:
             await self._stand_in()
 
     def reraise(self) -> None:
-        """Raise what the application raised: the server knows what to make of it."""
-        if self._raised is not None:
-            raise self._raised
+        """Raise what the application raised: the server knows what to make of it, and may go on without a lifespan."""
+        if self._raised is None:
+            return
+        if not self._has_answered:
+            self._engine.release()
+        raise self._raised
 
     async def receive(self) -> Message:
         """Pass on what the server says; running jobs end before the application hears of the shutdown."""
@@ -470,10 +475,13 @@ class _Lifespan:
     async def send(self, message: Message) -> None:
         """Pass on what the application answers."""
         self._has_answered = True
+        if message["type"] == "lifespan.startup.complete":
+            self._engine.release()
         await self._send(message)
 
     async def _stand_in(self) -> None:
         """Answer for an application that returned without an answer: it knows no lifespan."""
+        self._engine.release()
         await self._send({"type": "lifespan.startup.complete"})
         await self._receive()
         await anyio.to_thread.run_sync(self._middleware.close)

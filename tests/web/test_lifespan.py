@@ -21,12 +21,14 @@ from tests.web.apps.bench import PATIENCE, Bench
 from tests.web.sites import opened, site
 
 from deferit import ASGIMiddleware, deferred
+from deferit._core.commands import Command, Sweep
 from deferit._core.job import Job
 from deferit._core.queries import Get
 from deferit.exceptions import StoreUnavailable
+from deferit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
     from typing import Literal
 
@@ -160,6 +162,50 @@ def test_a_store_that_cannot_be_opened_fails_the_start_with_its_reason(tmp_path:
     assert message["type"] == "lifespan.startup.failed"
     assert str(file) in message["message"]
     assert "not a database" in message["message"]
+
+
+class Watched(MemoryStore):
+    """Tells when it was swept: a keeper does that after it has looked for jobs that wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swept = threading.Event()
+
+    def execute(self, batch: Sequence[Command]) -> list[object]:
+        if any(isinstance(command, Sweep) for command in batch):
+            self.swept.set()
+        return super().execute(batch)
+
+
+def test_a_job_that_waits_does_not_begin_before_the_application_has_started() -> None:
+    store, begun = Watched(), threading.Event()
+
+    @asynccontextmanager
+    async def slow(app: Starlette) -> AsyncIterator[None]:
+        store.swept.clear()
+        assert await anyio.to_thread.run_sync(store.swept.wait, PATIENCE)
+        app.state.pool = "made by the start-up"
+        yield
+        del app.state.pool
+
+    @deferred
+    async def uses_pool(request: Request) -> Response:
+        if not begun.is_set():
+            begun.set()
+            await anyio.sleep_forever()
+        return PlainTextResponse(request.app.state.pool)
+
+    app = Starlette(routes=[Route("/pool", uses_pool, methods=["PUT"])], lifespan=slow)
+    app.add_middleware(ASGIMiddleware, store=store, grace=0, lease=3)
+    with TestClient(app) as client:
+        monitor = client.put("/pool").headers["Location"]
+        assert begun.wait(PATIENCE)
+
+    with TestClient(app) as client:
+        end = client.get(monitor, headers=WAIT).json()
+        answer = client.get(end["resultUrl"])
+
+    assert (end["attempt"], answer.text) == (2, "made by the start-up")
 
 
 @ends_here

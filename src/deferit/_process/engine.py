@@ -167,6 +167,21 @@ class Engine:
         if self._has_missed_store:
             self._clock.doubt(RENEWAL_AFTER)
 
+    def hold(self) -> None:
+        """Begin no job before `release`: the application has not started yet. Called before `start`."""
+        self._set_held(is_held=True)
+
+    def release(self) -> None:
+        """Begin jobs from now on; idempotent."""
+        if self._worker.is_held:
+            self._set_held(is_held=False)
+            self._wake()
+
+    def _set_held(self, *, is_held: bool) -> None:
+        self._worker.is_held = is_held
+        if self._offers:
+            self._offers.is_held = is_held
+
     def drain(self) -> None:
         """Begin no more jobs, and let nobody wait here any longer: this process is about to end; idempotent.
 

@@ -45,6 +45,8 @@ class Offers:
         self._overdue_at: dict[str, float] = {}
         self._running: dict[str, Job] = {}
         self._changed: deque[str] = deque()
+        self.is_held = False
+        """Whether jobs have to wait for the application of this process to have started: they may run in it."""
         self._is_draining = False
         self._is_down = False
         self._retry_at = 0.0
@@ -91,7 +93,7 @@ class Offers:
 
     def _offer(self) -> bool:
         """Hand waiting jobs to the dispatcher; return whether there may be more."""
-        if self._is_draining or time.monotonic() < self._retry_at:
+        if self.is_held or self._is_draining or time.monotonic() < self._retry_at:
             return False
         if self._outbox:
             return self._dispatch_all()

@@ -72,6 +72,8 @@ class Worker:
         """Jobs that are to wait, while they are created, each with whether it was taken in the same transaction."""
         self.backend = "asyncio"
         self.has_backlog = True
+        self.is_held = False
+        """Whether jobs have to wait for the application to have started."""
         self.is_draining = False
         self.is_closing = False
 
@@ -178,8 +180,8 @@ class Worker:
         return replace(create, job=create.job.claimed(now), lease_until=now + self.lease)
 
     def makes_way(self) -> bool:
-        """Whether no more jobs begin here; the keeper hears of a server that stops a moment after it was told."""
-        return self.is_draining or is_stopping()
+        """Whether no job begins here now; the keeper hears of a server that stops a moment after it was told."""
+        return self.is_held or self.is_draining or is_stopping()
 
     def _along_with(self, create: Create) -> Callable[[], object] | None:
         """Return what has waiting jobs taken in the transaction that creates this one, if it has to wait with them."""
