@@ -236,6 +236,29 @@ def test_an_option_that_nobody_knows_is_refused_without_showing_the_password() -
     assert "secret" not in str(no.value)
 
 
+@pytest.mark.parametrize("password", ["se@cret", "se/cret", "se?cret", "se%cret", "s/e@cr?et"])
+def test_a_password_that_is_not_escaped_is_refused_without_being_shown(password: str) -> None:
+    with pytest.raises(OptionError, match="written %25, %2F, %3F and %40 there") as no:
+        PostgresStore(f"postgresql://ada:{password}@db.example.com/shop?schema=jobs")
+
+    assert "cret" not in str(no.value)
+    assert "et@" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:s%40cr%2Fet@one:1,two:2/shop",
+        "postgresql://one:5432/shop?user=ada@example.com",
+        "postgresql://one:5432?user=ada@example.com",
+        "postgresql://ada@/shop?host=/run/a@b",
+        "postgresql:///shop?host=/run/a@b",
+    ],
+)
+def test_what_is_escaped_or_stands_elsewhere_is_no_matter(url: str) -> None:
+    assert PostgresStore(url).url == url.replace(":s%40cr%2Fet@", ":***@")
+
+
 def test_without_the_extra_it_is_named() -> None:
     script = "import sys; sys.modules['psycopg'] = None\nimport deferit.stores.postgres"
 

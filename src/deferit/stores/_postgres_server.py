@@ -110,6 +110,17 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
 )
 """The statements that lead from each version of the schema to the next; from an empty schema to version 1 first."""
 
+_UNESCAPED = re.compile(
+    r"""
+    ://( [^/?]*@[^/?]*@                      # another @ in front of that before the host
+    | [^/?@]*/[^?]*@                         # a / in front of it
+    | [^/?@]*:[^/?@]*\?[^=&]*@               # a ? in front of it, behind which is no name of an option
+    | [^/?@]*%(?![0-9A-Fa-f]{2})[^/?@]*@ )   # a % that escapes nothing
+    """,
+    re.VERBOSE,
+)
+"""A URL with a user or a password in which a character is not written as it has to be."""
+
 _VERSION = "deferit_version"
 
 _EXPLANATIONS = {
@@ -154,6 +165,13 @@ class Server:
         self.channel = f"deferit_{self.schema}"
 
     def _parse(self, url: str) -> tuple[str, str]:
+        if _UNESCAPED.search(
+            url
+        ):  # libpq would quote it, or take a part of it for a host or a database
+            raise OptionError(
+                f"store='{url.partition(':')[0]}://...': its user or password has one of %, /, ? and @, which are "
+                "written %25, %2F, %3F and %40 there"
+            )
         where, _, query = url.partition("?")
         options = dict(parse_qsl(query, keep_blank_values=True))
         schema = options.pop("schema", "deferit")
