@@ -37,8 +37,16 @@ from deferit._core.commands import (
 from deferit._core.job import Job
 from deferit._core.queries import Changed, Changes, Get, History, Load
 from deferit.exceptions import JobExists, OptionError, QueueFull, StoreUnavailable, TooManyJobs
-from deferit.stores import _postgres_batch, _postgres_server, postgres, store_from_url
+from deferit.stores import (
+    _postgres_batch,
+    _postgres_lines,
+    _postgres_server,
+    postgres,
+    store_from_url,
+)
 from deferit.stores import _postgres_statements as statements
+from deferit.stores._postgres_lines import Listener
+from deferit.stores._postgres_server import MIGRATIONS, Server
 from deferit.stores.postgres import PostgresStore
 from deferit.testing import (
     LEASE,
@@ -228,6 +236,29 @@ def test_an_option_that_nobody_knows_is_refused_without_showing_the_password() -
     assert "secret" not in str(no.value)
 
 
+@pytest.mark.parametrize("password", ["se@cret", "se/cret", "se?cret", "se%cret", "s/e@cr?et"])
+def test_a_password_that_is_not_escaped_is_refused_without_being_shown(password: str) -> None:
+    with pytest.raises(OptionError, match="written %25, %2F, %3F and %40 there") as no:
+        PostgresStore(f"postgresql://ada:{password}@db.example.com/shop?schema=jobs")
+
+    assert "cret" not in str(no.value)
+    assert "et@" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:s%40cr%2Fet@one:1,two:2/shop",
+        "postgresql://one:5432/shop?user=ada@example.com",
+        "postgresql://one:5432?user=ada@example.com",
+        "postgresql://ada@/shop?host=/run/a@b",
+        "postgresql:///shop?host=/run/a@b",
+    ],
+)
+def test_what_is_escaped_or_stands_elsewhere_is_no_matter(url: str) -> None:
+    assert PostgresStore(url).url == url.replace(":s%40cr%2Fet@", ":***@")
+
+
 def test_without_the_extra_it_is_named() -> None:
     script = "import sys; sys.modules['psycopg'] = None\nimport deferit.stores.postgres"
 
@@ -309,6 +340,95 @@ def test_a_user_without_rights_is_told_what_is_missing(url: str) -> None:
         StoreUnavailable, match="make it the owner of the schema, or let it create one"
     ):
         opened(url.replace("postgres@", "nobody@"))
+
+
+def test_a_user_who_may_not_use_the_schema_is_told_so(store: PostgresStore, url: str) -> None:
+    with connected(url) as connection:
+        connection.execute("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
+        connection.commit()
+
+    with pytest.raises(StoreUnavailable, match="its user may not do this"):
+        opened(url.replace("postgres@", "stranger@"))
+
+
+def test_a_server_without_a_connection_to_spare_is_told_what_to_do(
+    store: PostgresStore, url: str
+) -> None:
+    with connected(url) as connection:
+        connection.execute("DROP ROLE IF EXISTS narrow; CREATE ROLE narrow LOGIN")
+        connection.execute("ALTER ROLE narrow CONNECTION LIMIT 2")  # none to listen
+        connection.execute(
+            sql.SQL(
+                "GRANT USAGE ON SCHEMA {0} TO narrow; GRANT ALL ON ALL TABLES IN SCHEMA {0} TO narrow"
+            ).format(sql.Identifier(url.partition("schema=")[2]))
+        )
+        connection.commit()
+
+    with pytest.raises(StoreUnavailable, match="no connection to spare; raise its max_connections"):
+        opened(url.replace("postgres@", "narrow@"))
+
+    with connected(url) as connection:
+        connection.execute("DROP OWNED BY narrow; DROP ROLE narrow")
+        connection.commit()
+
+
+def test_a_database_that_has_not_all_characters_is_refused(server: PostgresServer) -> None:
+    with closing(psycopg.connect(server.url(), autocommit=True)) as connection:
+        connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+
+    with pytest.raises(StoreUnavailable, match=r"the encoding LATIN1.*give deferit one in UTF8"):
+        opened(server.url().replace("/postgres?", "/latin?"))
+
+
+def test_of_several_hosts_the_one_that_can_be_written_is_used(server: PostgresServer) -> None:
+    schema = f"&schema=test_{next(NUMBERS)}"
+    standby = PostgresServer()
+    try:
+        standby.start("default_transaction_read_only=on")
+        with pytest.raises(StoreUnavailable, match="it is read-only, as a standby is"):
+            opened(standby.url(schema))
+
+        store = opened(standby.url(f",{server.data}{schema}"))
+
+        assert waiting(store) == a_job()
+        assert store.read(Get(a_job().id)) == a_job()
+        store.close()
+    finally:
+        standby.remove()
+
+
+def test_two_make_the_schema_at_once_whatever_isolation_is_usual_there(
+    server: PostgresServer,
+) -> None:
+    usual = "&options=-c%20default_transaction_isolation%3Dserializable"
+    url = server.url(f"{usual}&schema=test_{next(NUMBERS)}")
+    with connected(server.url("&schema=public")) as connection, ThreadPoolExecutor() as pool:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (Server(url).lock("migrate"),))
+        stores = [pool.submit(opened, url) for _ in range(2)]
+        until(lambda: number_waiting(server.url("&schema=public")) == 2)
+
+        connection.commit()
+
+        for store in stores:
+            store.result().close()
+
+
+def test_a_migration_takes_as_long_as_it_takes(
+    store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_postgres_server, "MIGRATIONS", (*MIGRATIONS, (UNHURRIED,)))
+
+    opened(url).close()
+
+    with connected(url) as connection:
+        assert connection.execute("SELECT version FROM deferit_version").fetchone() == (
+            len(MIGRATIONS) + 1,
+        )
+
+
+UNHURRIED: LiteralString = """
+    DO $$ BEGIN ASSERT current_setting('statement_timeout') = '0'; END $$
+"""
 
 
 def test_an_old_server_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,19 +677,19 @@ def test_a_key_that_another_has_not_committed_yet_is_waited_for(
         connection.commit()
         connection.execute("INSERT INTO jobs SELECT * FROM mine")
         again = pool.submit(ask, store, Create(a_job(2, identity=SAME), REQUEST))
-        until(lambda: is_waiting(url))
+        until(lambda: number_waiting(url))
         connection.commit()
 
         assert again.result() == job
 
 
-def is_waiting(url: str) -> bool:
-    """Whether a session waits for another's lock."""
+def number_waiting(url: str) -> int:
+    """Return how many sessions wait for another's lock."""
     with connected(url) as connection:
-        (row,) = connection.execute(
+        ((number,),) = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         ).fetchall()
-    return bool(row[0])
+    return int(number)
 
 
 def test_batches_that_cross_each_other_do_not_hold_each_other_up(
@@ -831,6 +951,36 @@ def test_a_message_that_is_lost_is_made_up_for(store: PostgresStore, url: str) -
     assert store.version() == after + 1
 
 
+def test_a_message_that_comes_while_the_listener_looks_is_heard(
+    url: str, other: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(listener: Listener, connection: Connection) -> None:
+        monkeypatch.setattr(_postgres_lines, "LOOK", 3_600.0)  # no other one makes up for it
+        look_as_ever(listener, connection)
+        before.append(store.version())
+        waiting(other)
+        until(lambda: connection.execute("SELECT").statusmessage and connection._notifies_backlog)
+
+    before: list[int] = []
+    look_as_ever = Listener._look
+    monkeypatch.setattr(Listener, "_look", look)
+    monkeypatch.setattr(_postgres_lines, "LOOK", 0.001)
+    with closing(opened(url)) as store:
+        until(lambda: before and store.version() != before[0])
+
+
+def test_what_is_committed_but_cannot_be_told_is_kept(store: PostgresStore) -> None:
+    usual, store._server.channel = store._server.channel, "x" * 64  # which PostgreSQL refuses
+    before = store.version()
+
+    assert waiting(store) == a_job()
+
+    store._server.channel = usual
+    assert store.version() == before + 1
+    assert store.read(Get(a_job().id)) == a_job()
+    assert waiting(store, 1) == a_job(1)
+
+
 def test_a_listener_whose_connection_is_lost_connects_again(
     store: PostgresStore, other: PostgresStore, url: str
 ) -> None:
@@ -978,16 +1128,45 @@ def test_a_connection_that_is_lost_in_the_moment_of_a_commit_leaves_no_doubt(
         assert claimed.job.attempt == 1
 
 
+def test_a_job_is_not_accepted_before_a_synchronous_standby_has_it(
+    store: PostgresStore, url: str, server: PostgresServer
+) -> None:
+    server.stop()
+    server.start("synchronous_standby_names=absent")
+    with ThreadPoolExecutor() as pool:
+        created = pool.submit(waiting, store)
+        until(lambda: waits_for_standby(url))
+        (first,) = waits_for_standby(url)
+        with connected(url) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", (first,))
+
+        until(lambda: created.done() or set(waits_for_standby(url)) - {first})
+        assert not created.done()
+        server.stop()
+        server.start()
+
+        assert created.result() == a_job()
+    assert store.read(Get(a_job().id)) == a_job()
+
+
+def waits_for_standby(url: str) -> list[int]:
+    """Return the sessions whose commits wait for a standby."""
+    with connected(url) as connection:
+        rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        return [pid for (pid,) in rows]
+
+
 class Busy(PostgresStore):
     """A store of which libpq says once, as its connection ends behind a commit, that it is busy."""
 
     is_busy = False
 
-    def _commit(self, connection: Connection, *, told: bool) -> None:
-        super()._commit(connection, told=told)
+    def _commit(self, connection: Connection, *, told: bool) -> psycopg.Cursor[Any]:
+        commit = super()._commit(connection, told=told)
         if self.is_busy:
             self.is_busy = False
             raise psycopg.OperationalError("cannot exit pipeline mode while busy")
+        return commit
 
 
 def test_what_the_server_has_not_said_of_a_commit_is_found_out(url: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from deferit._core.job import Status
 from deferit._core.rules import next_turn
 from deferit.stores import _postgres_statements as sql
+from deferit.stores._postgres_texts import findable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,7 +91,7 @@ class Facts:
 
     def count_owned(self, job: Job, most: int) -> int:
         """Count the unfinished jobs of the owner in the application, as far as ``most``."""
-        return self._count((job.application, job.owner), most)
+        return self._count(_owned(job), most)
 
     def note(self, job: Job, turn: int | None, by: int) -> None:
         """Take note that a row comes (1) or goes (-1)."""
@@ -102,7 +103,7 @@ class Facts:
         if job.status is Status.ACCEPTED:
             self._note_count((job.application, None), by)
         if job.owner is not None and not job.is_finished:
-            self._note_count((job.application, job.owner), by)
+            self._note_count(_owned(job), by)
 
     def _add_turn(self, lane: Lane, turn: int) -> None:
         if self._heads.get(lane[:2], turn) is None:
@@ -142,7 +143,7 @@ class Facts:
 
 def lane_of(job: Job) -> Lane:
     """Return where a job takes its turn."""
-    return job.application, job.queue, job.owner
+    return job.application, job.queue, findable(job.owner)
 
 
 def _counted(create: Create) -> Iterator[tuple[Counted, int]]:
@@ -151,7 +152,11 @@ def _counted(create: Create) -> Iterator[tuple[Counted, int]]:
     if limits and limits.max_queue is not None and job.status is Status.ACCEPTED:
         yield (job.application, None), limits.max_queue
     if limits and limits.max_per_owner is not None and job.owner is not None:
-        yield (job.application, job.owner), limits.max_per_owner
+        yield _owned(job), limits.max_per_owner
+
+
+def _owned(job: Job) -> Counted:
+    return job.application, findable(job.owner)
 
 
 def _nothing() -> None:

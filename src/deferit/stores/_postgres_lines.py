@@ -233,11 +233,11 @@ class Listener:
             selector.register(connection, selectors.EVENT_READ)
             selector.register(self._ear, selectors.EVENT_READ)
             while not self._is_closed:
-                if selector.select(max(0.0, look_at - time.monotonic())):
-                    self._hear(connection)
+                selector.select(max(0.0, look_at - time.monotonic()))
                 if time.monotonic() >= look_at:
                     self._look(connection)
                     look_at = time.monotonic() + LOOK
+                self._hear(connection)  # behind the look: what comes during one, no selector shows
 
     def _hear(self, connection: Connection) -> None:
         """Count, once, what has come in."""

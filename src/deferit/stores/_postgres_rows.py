@@ -12,6 +12,7 @@ from deferit._records import decode_job, encode_job, salvage
 from deferit.exceptions import RecordDamaged
 from deferit.stores import _postgres_statements as sql
 from deferit.stores._postgres_facts import Facts, Reply
+from deferit.stores._postgres_texts import findable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -290,7 +291,7 @@ def _new_columns(rows: list[Row]) -> list[list[Any]]:
         [
             (
                 row.job.application,
-                row.job.owner,
+                findable(row.job.owner),
                 row.job.queue,
                 row.job.route,
                 None if row.job.is_finished else row.request,

@@ -110,6 +110,17 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
 )
 """The statements that lead from each version of the schema to the next; from an empty schema to version 1 first."""
 
+_UNESCAPED = re.compile(
+    r"""
+    ://( [^/?]*@[^/?]*@                      # another @ in front of that before the host
+    | [^/?@]*/[^?]*@                         # a / in front of it
+    | [^/?@]*:[^/?@]*\?[^=&]*@               # a ? in front of it, behind which is no name of an option
+    | [^/?@]*%(?![0-9A-Fa-f]{2})[^/?@]*@ )   # a % that escapes nothing
+    """,
+    re.VERBOSE,
+)
+"""A URL with a user or a password in which a character is not written as it has to be."""
+
 _VERSION = "deferit_version"
 
 _EXPLANATIONS = {
@@ -121,7 +132,15 @@ _EXPLANATIONS = {
 }
 """What to say of an SQLSTATE, where the server's own words leave somebody alone."""
 
+_UNCODED = {
+    "53300": r"too many (clients|connections)|connection slots are reserved",
+    "25006": r"session is read-only",
+}
+"""What is said of a connection that does not come about has no SQLSTATE: by these words it is known."""
+
 _SETTINGS: tuple[LiteralString, ...] = (
+    # In another one a transaction sees nothing of what was committed while it waited for a lock.
+    "SET default_transaction_isolation = 'read committed'",
     # A frozen process must not keep others from its jobs.
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET lock_timeout = '5s'",  # PATIENCE
@@ -146,6 +165,13 @@ class Server:
         self.channel = f"deferit_{self.schema}"
 
     def _parse(self, url: str) -> tuple[str, str]:
+        if _UNESCAPED.search(
+            url
+        ):  # libpq would quote it, or take a part of it for a host or a database
+            raise OptionError(
+                f"store='{url.partition(':')[0]}://...': its user or password has one of %, /, ? and @, which are "
+                "written %25, %2F, %3F and %40 there"
+            )
         where, _, query = url.partition("?")
         options = dict(parse_qsl(query, keep_blank_values=True))
         schema = options.pop("schema", "deferit")
@@ -189,16 +215,25 @@ class Server:
         return int.from_bytes(blake2b(text, digest_size=8).digest(), signed=True)
 
     def _prepare(self, connection: Connection) -> None:
-        if connection.info.server_version < OLDEST:
-            found = connection.info.parameter_status("server_version")
-            raise StoreUnavailable(
-                self.url, f"it is PostgreSQL {found}; deferit needs {OLDEST // 10_000} or newer"
-            )
+        self._check(connection.info)
         settings = sql.SQL("; ").join(map(sql.SQL, _SETTINGS))
         path = sql.SQL("; SET search_path = {}").format(sql.Identifier(self.schema))
         connection.execute(settings + path, prepare=False)
         if self._version(connection) < len(MIGRATIONS):
             self._migrate(connection)
+
+    def _check(self, info: psycopg.ConnectionInfo) -> None:
+        if info.server_version < OLDEST:
+            found = info.parameter_status("server_version")
+            raise StoreUnavailable(
+                self.url, f"it is PostgreSQL {found}; deferit needs {OLDEST // 10_000} or newer"
+            )
+        encoding = info.parameter_status("server_encoding") or "UTF8"  # a pooler may not tell
+        if encoding not in {"UTF8", "SQL_ASCII"}:
+            raise StoreUnavailable(
+                self.url,
+                f"its database has the encoding {encoding}, which has not all characters; give deferit one in UTF8",
+            )
 
     def _version(self, connection: Connection) -> int:
         """Return the version of the schema, 0 if there is none.
@@ -215,7 +250,9 @@ class Server:
                     "(?schema=name)",
                 )
             return 0
-        found = connection.execute("SELECT version FROM deferit_version").fetchone()
+        # By its full name: a user who may not use the schema is told that, and not that there is no such table.
+        table = sql.Identifier(self.schema, _VERSION)
+        found = connection.execute(sql.SQL("SELECT version FROM {}").format(table)).fetchone()
         version = int(found[0]) if found else 0
         if version > len(MIGRATIONS):
             raise StoreUnavailable(
@@ -227,6 +264,7 @@ class Server:
     def _migrate(self, connection: Connection) -> None:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (self.lock("migrate"),))
+            connection.execute("SET LOCAL statement_timeout = 0")  # a new index of millions of jobs
             version = self._version(connection)
             if not connection.execute(_HAS_SCHEMA, (self.schema,)).fetchone():
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
@@ -246,6 +284,8 @@ _DEFAULTS = {
     "fallback_application_name": "deferit",
     "client_encoding": "utf8",
     "connect_timeout": str(PATIENCE),
+    # Of several hosts, the one that is no standby: what that shows of the jobs is of a while ago.
+    "target_session_attrs": "read-write",
     # A server that has vanished, with its machine or behind a firewall, is given up after about twenty seconds.
     "keepalives_idle": "10",
     "keepalives_interval": "3",
@@ -258,7 +298,8 @@ def reason(exc: psycopg.Error) -> str:
     """Return what went wrong, on one line, to somebody who can do something about it."""
     said = exc.diag.message_primary or str(exc)
     text = " ".join(said.split())
-    explained = _EXPLANATIONS.get(exc.sqlstate or "")
+    uncoded = (state for state, words in _UNCODED.items() if re.search(words, text))
+    explained = _EXPLANATIONS.get(exc.sqlstate or next(uncoded, ""))
     return f"{explained} (PostgreSQL: {text})" if explained else text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # --- a batch: reads all that its commands name, and writes back, whatever their number ---
 
-BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+BEGIN = "BEGIN"
 LOCK = "SELECT pg_advisory_xact_lock(name) FROM unnest(%b::bigint[]) AS name"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%b::bigint)"
 
@@ -183,7 +183,9 @@ FORGET_THE_FUTURE = """
 # A lock that ends with the session: whoever gets it knows that all of the session is over.
 SIGN_IN = "SELECT pg_advisory_lock(%b::bigint)"
 IS_OVER = "SELECT pg_try_advisory_lock(%b::bigint)"
-WAS_KEPT = "SELECT 1 FROM changes WHERE writer = %b AND batch = %b"
+# It is written once more, so that the answer comes when the batch is where commits have to be: as the server ends a
+# session that waits for a synchronous standby, its transaction is visible, and may be nowhere else.
+WAS_KEPT = "UPDATE changes SET batch = batch WHERE writer = %b AND batch = %b RETURNING 1"
 
 # --- queries ---
 

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import OrderedDict
 from contextlib import suppress
-from random import Random
+from random import SystemRandom
 from threading import Lock
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -27,6 +27,7 @@ from deferit.stores._postgres_batch import Batch
 from deferit.stores._postgres_lines import Lines, Listener, is_lost
 from deferit.stores._postgres_rows import remains_from
 from deferit.stores._postgres_server import Server
+from deferit.stores._postgres_texts import findable, is_text
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from deferit._core.queries import Query
     from deferit.stores._postgres_server import Connection
 
-_uniform = Random().uniform  # noqa: S311  it parts two processes; the shared generator is the application's
+_uniform = SystemRandom().uniform  # it parts two processes, which may be children of one
 
 READERS = 4
 """Connections for reading that a process may have."""
@@ -98,9 +99,8 @@ class PostgresStore(Store):
 
     def _listen(self) -> None:
         if self._listener is None:
-            listener = Listener(self._server, self._number, self._cursors.forget)
-            listener.start()
-            self._listener = listener
+            self._listener = Listener(self._server, self._number, self._cursors.forget)
+            self._listener.start()
 
     def close(self) -> None:
         """Disconnect, after the batch that is under way."""
@@ -125,6 +125,7 @@ class PostgresStore(Store):
         answers: list[object] = []
         changed: list[str] = []
         is_committing = False
+        commit: psycopg.Cursor[Any] | None = None
         try:
             with connection.pipeline() as pipeline:
                 work = Batch(connection, pipeline, self._server)
@@ -135,31 +136,34 @@ class PostgresStore(Store):
                     row = (self._number, number, changed)
                     connection.execute(sql.CHANGED, row, binary=True)
                 is_committing = work.has_written
-                self._commit(connection, told=bool(changed))
+                commit = self._commit(connection, told=bool(changed))
         except BaseException as exc:
-            in_doubt = is_committing and isinstance(exc, psycopg.Error) and is_lost(connection, exc)
-            if in_doubt:
+            is_kept = isinstance(exc, psycopg.Error) and _is_answered(commit)
+            if not is_kept and is_committing and _is_in_doubt(connection, exc):
                 connection.close()  # nothing is certain before its session has ended
-            if not (in_doubt and self._is_kept(session, number)):
+                is_kept = self._is_kept(session, number)
+            if not is_kept:
                 _roll_back(connection)
                 if isinstance(exc, _CONFLICTS):
                     raise _Conflict from exc
                 raise
-        if changed and self._listener:
-            self._listener.note()
+        listener = self._listener
+        if changed and listener:
+            listener.note()
         return answers
 
-    def _commit(self, connection: Connection, *, told: bool) -> None:
-        """Commit, and tell others.
+    def _commit(self, connection: Connection, *, told: bool) -> psycopg.Cursor[Any]:
+        """Commit, and tell others; return what will have the answer to the first.
 
         Not the other way round: a transaction that tells holds a lock of the whole server until it is on disk, so that
         one would commit after the other (PreCommit_Notify in PostgreSQL's async.c). If this process is gone in between,
         the others look for themselves (see `Listener`).
         """
-        connection.execute(sql.COMMIT)
+        commit = connection.execute(sql.COMMIT)
         if told:
             message = (self._server.channel, str(self._number))
             connection.execute(sql.TELL, message, binary=True)
+        return commit
 
     def _session(self, connection: Connection) -> int:
         """Return the number of the lock that a connection to write has for as long as there is one."""
@@ -214,9 +218,10 @@ class PostgresStore(Store):
 
     def version(self) -> int:
         """Return how often this process has committed something, or was told that another one has."""
-        if self._listener is None:
+        listener = self._listener
+        if listener is None:
             raise StoreUnavailable(self.url, "it is not open")
-        return self._listener.version()
+        return listener.version()
 
 
 _ABANDONED: list[object] = []
@@ -231,6 +236,15 @@ _CONFLICTS = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.UniqueViolation,  # of a key, or an id, that was not there when the batch began
 )
+
+
+def _is_answered(commit: psycopg.Cursor[Any] | None) -> bool:
+    """Whether the server has said that it is done: then only the telling has failed, as where its queue is full."""
+    return commit is not None and commit.statusmessage == "COMMIT"
+
+
+def _is_in_doubt(connection: Connection, exc: BaseException) -> bool:
+    return isinstance(exc, psycopg.Error) and is_lost(connection, exc)
 
 
 def _roll_back(connection: Connection) -> None:
@@ -337,11 +351,17 @@ def _is_due(connection: Connection, query: Due) -> bool:
 
 
 def _list(connection: Connection, query: List) -> tuple[Job, ...]:
+    names = query.application, query.owner, query.route
+    if not all(is_text(name) for name in names if name):
+        return ()
     status = query.status.value if query.status else None
-    of = (query.application,) if query.owner is None else (query.application, query.owner)
+    owned = () if query.owner is None else (findable(query.owner),)
     rest = (query.before or AFTER_ALL_IDS, status, status, query.route, query.route, query.limit)
     statement = sql.LIST_ALL if query.owner is None else sql.LIST
-    jobs = [_decoded(connection, *row) for row in _select(connection, statement, *of, *rest)]
+    jobs = [
+        _decoded(connection, *row)
+        for row in _select(connection, statement, query.application, *owned, *rest)
+    ]
     return tuple(job for job in jobs if query.includes(job))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import shake_128
 from typing import TYPE_CHECKING
 
 from deferit._core.commands import (
@@ -9,6 +10,7 @@ from deferit._core.commands import (
     Cancel,
     Claim,
     Create,
+    Limits,
     Observe,
     Placed,
     Purge,
@@ -19,7 +21,7 @@ from deferit._core.commands import (
 from deferit._core.job import TOMBSTONE, Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, List, Position
 from deferit._core.rules import REMEMBERED
-from deferit.exceptions import JobNotFound
+from deferit.exceptions import JobNotFound, TooManyJobs
 from deferit.testing.samples import (
     LEASE,
     NOON,
@@ -100,6 +102,25 @@ class Queries(StoreTests):
         bens = store.read(List("shop", "ben", None, 9, None, "POST /reports"))
 
         assert (everybodys, exports, bens) == ((third, second, first), (second,), ())
+
+    def test_an_owner_may_be_as_long_as_a_token(self, store: Store) -> None:
+        long = shake_128().hexdigest(4_000)
+        limits = Limits(max_per_owner=1)
+
+        first = ask(store, Create(a_job(1, owner=long), REQUEST, limits=limits))
+        again = store.execute([Create(a_job(2, owner=long), REQUEST, limits=limits)])
+        other = ask(store, Create(a_job(3, owner=long + "0"), REQUEST, limits=limits))
+
+        assert [type(answer) for answer in again] == [TooManyJobs]
+        assert store.read(List("shop", long, None, 9, None)) == (first,)
+        assert store.read(List("shop", long + "0", None, 9, None)) == (other,)
+        assert [one.job.owner for one in claim(store)] == [long, long + "0"]
+
+    def test_nothing_is_listed_of_a_name_that_nobody_can_have(self, store: Store) -> None:
+        waiting(store)
+
+        assert store.read(List("shop", "ada\0", None, 9, None)) == ()
+        assert store.read(List("shop", "ada", None, 9, None, "POST /reports\0")) == ()
 
     def test_a_position_counts_the_ready_jobs_in_front_and_all_that_run(self, store: Store) -> None:
         first, second, third = (waiting(store, number) for number in (3, 1, 2))
