@@ -18,9 +18,10 @@ from deferit.stores._redis.listener import Listener
 from deferit.stores._redis.needs import Needs
 from deferit.stores._redis.pieces import PieceWriter
 from deferit.stores._redis.queries import Reader
+from deferit.stores._redis.room import job_of, jobs_that_need_room
 from deferit.stores._redis.rows import Names
 from deferit.stores._redis.scripts import COMMIT
-from deferit.stores._redis.server import PATIENCE, RedisServer
+from deferit.stores._redis.server import PATIENCE, RedisServer, ServerFull
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
@@ -121,14 +122,25 @@ class Session:
         self._connected.close()
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
-        """Execute a batch."""
+        """Execute a batch; if there is no room for it, what needs none: so leases go on, and old jobs still go."""
+        needy = jobs_that_need_room(batch)
+        try:
+            return self._execute(batch, needs_room=bool(needy))
+        except ServerFull as exc:
+            rest = [command for command in batch if job_of(command) not in needy]
+            if not needy or not rest:
+                raise
+            answers = iter(self._execute(rest, needs_room=False))
+            return [exc if job_of(command) in needy else next(answers) for command in batch]
+
+    def _execute(self, batch: Sequence[Command], *, needs_room: bool) -> list[object]:
         mark = f"{self._writer}:{next(self._numbers)}"
         pieces = PieceWriter(self._connected, self._names)
         deadline = time.monotonic() + PATIENCE
         for tries in count():
             desk, answers = self._go_through(batch, careful=tries > 0)
             pieces.write(desk)
-            if self._write(Commit(desk, mark)):
+            if self._write(Commit(desk, mark, needs_room=needs_room)):
                 pieces.drop(desk)
                 return answers
             if time.monotonic() > deadline:
@@ -173,8 +185,13 @@ class Session:
     def _identify(self) -> str:
         """Return what tells this store's data from other data in its place; made by whoever comes first."""
         ask, name = self._connected.ask, self._names.identity
-        ask("SET", name, f"{SCHEMA} {secrets.token_urlsafe(9)}", "NX")
-        identity: str = ask("GET", name).decode()
+        # It changes nothing. A replica refuses it, as it would all that follows; a server that is full does not.
+        ask("PERSIST", name)
+        found = ask("GET", name)
+        if found is None:
+            ask("SET", name, f"{SCHEMA} {secrets.token_urlsafe(9)}", "NX")
+            found = ask("GET", name)
+        identity: str = found.decode()
         schema, _, _ = identity.partition(" ")
         if schema != SCHEMA:
             raise StoreUnavailable(
