@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pytest
 from hypothesis import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from tests.ports import HOST
 from tests.stores.redis_server import RedisServer
 
@@ -39,6 +41,7 @@ from deferit._core.job import Failure, Job, Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, List, Load, Position
 from deferit.exceptions import LeaseLost, OptionError, QueueFull, StoreUnavailable
 from deferit.stores import redis, store_from_url
+from deferit.stores._redis import server as redis_server
 from deferit.stores._redis.pieces import PieceWriter
 from deferit.stores._redis.rows import Names
 from deferit.stores.redis import RedisStore
@@ -541,7 +544,10 @@ def test_data_that_is_lost_is_noticed(own: RedisServer) -> None:
     reader.close()
 
 
-def test_what_was_answered_outlives_a_crash_of_the_server(own: RedisServer) -> None:
+def test_what_was_answered_outlives_a_crash_of_the_server(
+    own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "DOUBT", 0.0)
     store, kept = opened(own.unix_url), set[str]()
     has_begun = threading.Event()
 
@@ -583,6 +589,63 @@ def test_a_batch_whose_answer_was_lost_is_kept_once(server: RedisServer) -> None
         store.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have redis-py ask once: what it does for half a second otherwise is not what is tested."""
+    monkeypatch.setattr(redis_server, "_retry", lambda _: Retry(NoBackoff(), 0))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_became_of_a_batch_is_found_out_when_its_server_is_back(server: RedisServer) -> None:
+    with Wire(server.port) as wire, ThreadPoolExecutor() as pool:
+        store = opened(f"redis://{HOST}:{wire.port}?prefix=test-{next(NUMBERS)}")
+        waiting(store, 1)
+
+        wire.cut_after(b"EVALSHA", goes_down=True)
+        creating = pool.submit(store.execute, [Claim("shop", NOON, LEASE, 1)])
+        until(lambda: wire.refused > 1)
+        wire.come_back()
+
+        ((claimed,),) = cast("Any", creating.result())
+        assert store.read(Get(a_job(1).id)) == claimed.job == a_job(1).claimed(NOON)
+        store.close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_cannot_be_found_out_is_refused(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "DOUBT", 0.0)
+    with Wire(server.port) as wire:
+        store = opened(f"redis://{HOST}:{wire.port}?prefix=test-{next(NUMBERS)}")
+        waiting(store, 1)
+
+        wire.cut_after(b"EVALSHA", goes_down=True)
+        with pytest.raises(StoreUnavailable):
+            waiting(store, 2)
+
+        wire.come_back()
+        assert waiting(store, 3) == a_job(3)
+        store.close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_nothing_is_in_doubt_where_no_job_is_concerned(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "DOUBT", float("inf"))
+    with Wire(server.port) as wire:
+        store = opened(f"redis://{HOST}:{wire.port}?prefix=test-{next(NUMBERS)}")
+        waiting(store, 1)
+
+        wire.cut_after(b"EVALSHA", goes_down=True)
+        with pytest.raises(StoreUnavailable):
+            store.execute([Observe("shop", "POST /reports", (1.0,))])
+
+        wire.come_back()
+        store.close()
+
+
 class Wire:
     """Passes on what a client and a server say, and may cut an answer off."""
 
@@ -591,6 +654,9 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.has_cut = False
+        self.refused = 0
+        """Connections that were closed at once."""
+        self._is_down = False
         self._word = b""
 
     def __enter__(self) -> Self:
@@ -604,14 +670,23 @@ class Wire:
         """Have connections that begin from now on lead to a port."""
         self._server = (HOST, port)
 
-    def cut_after(self, word: bytes) -> None:
-        """Lose the answer to the next request with a word in it, and the connection."""
+    def cut_after(self, word: bytes, *, goes_down: bool = False) -> None:
+        """Lose the answer to the next request with a word in it, and the connection; maybe let no other one begin."""
         self._word = word
+        self._goes_down = goes_down
+
+    def come_back(self) -> None:
+        """Let connections begin again."""
+        self._is_down = False
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._is_down:
+                    self.refused += 1
+                    client.close()
+                    continue
                 server = socket.create_connection(self._server)
                 cut = threading.Event()
                 for work in (self._ask, self._answer):
@@ -622,6 +697,7 @@ class Wire:
             while data := client.recv(65_536):
                 if self._word and self._word in data:
                     self._word = b""
+                    self._is_down = self._goes_down
                     cut.set()
                 server.sendall(data)
             server.shutdown(socket.SHUT_RDWR)

@@ -45,6 +45,8 @@ class Commit:
         self._write(desk)
         self.is_empty = not (self._commands or desk.relied_on or desk.facts.assumed)
         """Whether there is nothing to write, nor to make sure of."""
+        self.has_rows = bool(desk.rows)
+        """Whether it is about jobs."""
 
     def keys(self, *first: str) -> list[str]:
         """Return the keys, the ones that every batch has first."""

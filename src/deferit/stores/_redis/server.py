@@ -300,6 +300,13 @@ class NotPrimary(StoreUnavailable):
     """The server is a replica, or has become one."""
 
 
+class NoAnswer(StoreUnavailable):
+    """The server has not said whether it has done what it was asked, or cannot be asked."""
+
+
+NO_ANSWER = (errors.ConnectionError, errors.TimeoutError, errors.RedisClusterException, OSError)
+
+
 def unavailable(url: str, exc: Exception) -> StoreUnavailable:
     """Return what went wrong, as told to somebody who can do something about it."""
     # In front of this redis-py quotes the command, and with it what belongs to a client.
@@ -308,7 +315,7 @@ def unavailable(url: str, exc: Exception) -> StoreUnavailable:
     for sign in _SIGNS:
         if isinstance(exc, sign.kind) or sign.word in text:
             return sign.means(url, f"{sign.advice} (Redis: {text})")
-    return StoreUnavailable(url, text)
+    return (NoAnswer if isinstance(exc, NO_ANSWER) else StoreUnavailable)(url, text)
 
 
 class Sign(NamedTuple):
@@ -325,8 +332,8 @@ _SIGNS = (
     Sign(
         errors.AuthenticationError, "NOAUTH ", "the server does not accept this user and password"
     ),
-    Sign(errors.BusyLoadingError, "LOADING ", "the server is still reading its data"),
-    Sign(errors.ClusterDownError, "CLUSTERDOWN ", "the cluster is not complete"),
+    Sign(errors.BusyLoadingError, "LOADING ", "the server is still reading its data", NoAnswer),
+    Sign(errors.ClusterDownError, "CLUSTERDOWN ", "the cluster is not complete", NoAnswer),
     Sign(
         errors.OutOfMemoryError,
         "OOM ",
