@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pytest
 from hypothesis import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from tests.ports import HOST
 from tests.stores.redis_server import RedisServer
 
 from deferit._core.commands import (
@@ -26,6 +29,8 @@ from deferit._core.commands import (
     Dispatch,
     Finish,
     Limits,
+    Observe,
+    Purge,
     Release,
     Renew,
     Report,
@@ -34,8 +39,9 @@ from deferit._core.commands import (
 from deferit._core.idempotency import Identity
 from deferit._core.job import Failure, Job, Status
 from deferit._core.queries import Ahead, Changed, Changes, Due, Get, List, Load, Position
-from deferit.exceptions import LeaseLost, OptionError, StoreUnavailable
+from deferit.exceptions import LeaseLost, OptionError, QueueFull, StoreUnavailable
 from deferit.stores import redis, store_from_url
+from deferit.stores._redis import server as redis_server
 from deferit.stores._redis.pieces import PieceWriter
 from deferit.stores._redis.rows import Names
 from deferit.stores.redis import RedisStore
@@ -45,12 +51,15 @@ from deferit.testing import (
     LONG,
     NOON,
     REQUEST,
+    TTL,
     DamagedRecords,
     StoreComparison,
     StoreContract,
     a_job,
+    a_result,
     ask,
     finish,
+    finished,
     is_gone,
     running,
     waiting,
@@ -276,17 +285,92 @@ def test_a_server_that_deletes_keys_is_refused(start: Start) -> None:
         store.open()
 
 
-def test_a_server_that_is_full_says_so_and_keeps_nothing_of_the_batch(own: RedisServer) -> None:
+def test_a_server_that_is_full_says_so_and_keeps_nothing_new(own: RedisServer) -> None:
     store = opened(own.unix_url)
-    known = waiting(store)
+    waiting(store)
     own.ask("CONFIG", "SET", "maxmemory", "1")
 
     with pytest.raises(StoreUnavailable, match="memory is full"):
-        store.execute([Create(a_job(1), REQUEST), Report(known.id, 0, NOON, 1, None)])
+        store.execute([Create(a_job(1), REQUEST), Cancel(a_job(1).id, 0, NOON, "never started")])
 
     own.ask("CONFIG", "SET", "maxmemory", "0")
     assert is_gone(store, Get(a_job(1).id))
     assert waiting(store, 1) == a_job(1)
+    store.close()
+
+
+def test_a_server_that_is_full_still_keeps_leases_and_forgets_what_has_expired(
+    own: RedisServer,
+) -> None:
+    store = opened(own.unix_url)
+    old, held, free = finished(store), running(store, 1), running(store, 2)
+    own.ask("CONFIG", "SET", "maxmemory", "1")
+
+    refused, *answers = store.execute(
+        [
+            Create(a_job(3), REQUEST),
+            Renew(((held.id, 1),), NOON + 1e9),
+            Report(held.id, 1, NOON, 50, "half of it"),
+            Release(free.id, 1, NOON, has_begun=False),
+            Sweep(NOON + TTL),
+        ]
+    )
+
+    assert isinstance(refused, StoreUnavailable)
+    assert "memory is full" in str(refused)
+    assert answers[0] == ()
+    assert cast("Job", store.read(Get(held.id))).progress == 50
+    assert cast("Job", store.read(Get(free.id))).status is Status.ACCEPTED
+    assert cast("Job", store.read(Get(old.id))).result is None
+    assert is_gone(store, Get(a_job(3).id))
+    store.close()
+
+
+def test_new_jobs_are_refused_by_a_full_server_whatever_is_written_with_them(
+    own: RedisServer,
+) -> None:
+    store = opened(own.unix_url)
+    old, job = finished(store), running(store, 1)
+    own.ask("CONFIG", "SET", "maxmemory", "1")
+
+    purged, created = store.execute([Purge(old.id, old.revision), Create(a_job(2), REQUEST)])
+    piece, ended = store.execute(
+        [
+            Append(job.id, 1, 0, LONG),
+            Finish(job.id, 1, NOON, a_result(2, 1), None, b"x"),
+            Observe("shop", job.route, (1.0,)),
+        ]
+    )[:2]
+
+    assert purged is True
+    assert all(isinstance(refused, StoreUnavailable) for refused in (created, piece, ended))
+    assert store.read(Get(job.id)) == job
+    store.close()
+
+
+def test_a_store_can_be_opened_while_its_server_is_full(own: RedisServer) -> None:
+    first, second = opened(own.unix_url), RedisStore(own.unix_url)
+    job = waiting(first)
+    own.ask("CONFIG", "SET", "maxmemory", "1")
+
+    second.open()
+
+    assert second.read(Get(job.id)) == job
+    first.close()
+    second.close()
+
+
+def test_what_a_server_refuses_is_not_shown_with_what_belongs_to_a_client(
+    own: RedisServer,
+) -> None:
+    store = opened(own.unix_url)
+    job = running(store)
+    own.ask("CONFIG", "SET", "maxmemory", "1")
+
+    with pytest.raises(StoreUnavailable, match="memory is full") as refusal:
+        store.execute([Append(job.id, 1, 0, b"4111 1111 1111 1111")])
+
+    assert "4111" not in str(refusal.value)
     store.close()
 
 
@@ -297,6 +381,25 @@ def test_a_replica_is_refused(start: Start, own: RedisServer) -> None:
 
     with pytest.raises(StoreUnavailable, match="replica"):
         store.open()
+
+
+def test_a_replica_of_a_server_that_has_jobs_is_refused(start: Start, own: RedisServer) -> None:
+    store = opened(own.unix_url)
+    waiting(store)
+    replica = replica_of(own, start)
+
+    with pytest.raises(StoreUnavailable, match="replica"):
+        RedisStore(replica.unix_url).open()
+    store.close()
+
+
+def replica_of(primary: RedisServer, start: Start) -> RedisServer:
+    """Return a replica that has all that its primary has."""
+    replica = start()
+    replica.ask("REPLICAOF", HOST, primary.port)
+    cursor = Names("deferit").cursor
+    until(lambda: replica.ask("GET", cursor) == primary.ask("GET", cursor))
+    return replica
 
 
 def test_a_wrong_password_is_said_to_be_wrong(start: Start) -> None:
@@ -326,6 +429,20 @@ def test_a_user_that_may_not_ask_about_the_server_may_use_it(
 def test_a_server_that_is_too_old_is_refused(store: RedisStore) -> None:
     with pytest.raises(StoreUnavailable, match=r"6\.2 or newer is needed, this is 6\.0\.16"):
         store._server._check({"redis_version": "6.0.16"}, None)
+
+
+@pytest.mark.parametrize(("version", "warnings"), [("6.2.5", 1), ("7.0.0", 0)])
+def test_a_server_that_does_not_hold_scripts_back_for_its_replicas_is_warned_of(
+    store: RedisStore, version: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    about = {"redis_version": version, "aof_enabled": 1, "min_slaves_good_slaves": 1}
+    caplog.clear()
+
+    store._server._check(about, "always")
+
+    assert [
+        "though no replica follows; upgrade" in record.message for record in caplog.records
+    ] == [True] * warnings
 
 
 def test_what_a_newer_deferit_has_made_is_left_alone(
@@ -381,6 +498,33 @@ def test_a_store_goes_on_by_itself_when_its_server_is_back(own: RedisServer) -> 
     store.close()
 
 
+def test_a_store_follows_its_name_to_another_server_when_the_one_it_knows_has_become_a_replica(
+    start: Start, own: RedisServer
+) -> None:
+    with Wire(own.port) as wire:
+        store = opened(f"redis://{HOST}:{wire.port}")
+        job = waiting(store)
+        successor = replica_of(own, start)
+        successor.ask("REPLICAOF", "NO", "ONE")
+        wire.lead_to(successor.port)
+        own.ask("REPLICAOF", HOST, successor.port)
+        until(lambda: "xread" in last_commands(successor))  # who waits there was cut off
+
+        with pytest.raises(StoreUnavailable, match="is a replica"):
+            waiting(store, 1)
+
+        assert waiting(store, 2) == a_job(2)
+        assert store.read(Get(job.id)) == job
+        assert successor.ask("EXISTS", Names("deferit").row(a_job(2).id)) == 1
+        store.close()
+
+
+def last_commands(server: RedisServer) -> set[str]:
+    """Return what the connections of a server have asked last."""
+    with server.client() as client:
+        return {connection["cmd"] for connection in client.client_list()}
+
+
 def test_data_that_is_lost_is_noticed(own: RedisServer) -> None:
     store, reader = opened(own.unix_url), opened(own.unix_url)
     for number in range(5):
@@ -400,7 +544,10 @@ def test_data_that_is_lost_is_noticed(own: RedisServer) -> None:
     reader.close()
 
 
-def test_what_was_answered_outlives_a_crash_of_the_server(own: RedisServer) -> None:
+def test_what_was_answered_outlives_a_crash_of_the_server(
+    own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "DOUBT", 0.0)
     store, kept = opened(own.unix_url), set[str]()
     has_begun = threading.Event()
 
@@ -442,14 +589,74 @@ def test_a_batch_whose_answer_was_lost_is_kept_once(server: RedisServer) -> None
         store.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have redis-py ask once: what it does for half a second otherwise is not what is tested."""
+    monkeypatch.setattr(redis_server, "_retry", lambda _: Retry(NoBackoff(), 0))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_became_of_a_batch_is_found_out_when_its_server_is_back(server: RedisServer) -> None:
+    with Wire(server.port) as wire, ThreadPoolExecutor() as pool:
+        store = opened(f"redis://{HOST}:{wire.port}?prefix=test-{next(NUMBERS)}")
+        waiting(store, 1)
+
+        wire.cut_after(b"EVALSHA", goes_down=True)
+        creating = pool.submit(store.execute, [Claim("shop", NOON, LEASE, 1)])
+        until(lambda: wire.refused > 1)
+        wire.come_back()
+
+        ((claimed,),) = cast("Any", creating.result())
+        assert store.read(Get(a_job(1).id)) == claimed.job == a_job(1).claimed(NOON)
+        store.close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_cannot_be_found_out_is_refused(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "DOUBT", 0.0)
+    with Wire(server.port) as wire:
+        store = opened(f"redis://{HOST}:{wire.port}?prefix=test-{next(NUMBERS)}")
+        waiting(store, 1)
+
+        wire.cut_after(b"EVALSHA", goes_down=True)
+        with pytest.raises(StoreUnavailable):
+            waiting(store, 2)
+
+        wire.come_back()
+        assert waiting(store, 3) == a_job(3)
+        store.close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_nothing_is_in_doubt_where_no_job_is_concerned(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "DOUBT", float("inf"))
+    with Wire(server.port) as wire:
+        store = opened(f"redis://{HOST}:{wire.port}?prefix=test-{next(NUMBERS)}")
+        waiting(store, 1)
+
+        wire.cut_after(b"EVALSHA", goes_down=True)
+        with pytest.raises(StoreUnavailable):
+            store.execute([Observe("shop", "POST /reports", (1.0,))])
+
+        wire.come_back()
+        store.close()
+
+
 class Wire:
     """Passes on what a client and a server say, and may cut an answer off."""
 
     def __init__(self, port: int) -> None:
-        self._server = ("127.0.0.1", port)
+        self.lead_to(port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.has_cut = False
+        self.refused = 0
+        """Connections that were closed at once."""
+        self._is_down = False
         self._word = b""
 
     def __enter__(self) -> Self:
@@ -459,14 +666,27 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
 
-    def cut_after(self, word: bytes) -> None:
-        """Lose the answer to the next request with a word in it, and the connection."""
+    def lead_to(self, port: int) -> None:
+        """Have connections that begin from now on lead to a port."""
+        self._server = (HOST, port)
+
+    def cut_after(self, word: bytes, *, goes_down: bool = False) -> None:
+        """Lose the answer to the next request with a word in it, and the connection; maybe let no other one begin."""
         self._word = word
+        self._goes_down = goes_down
+
+    def come_back(self) -> None:
+        """Let connections begin again."""
+        self._is_down = False
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._is_down:
+                    self.refused += 1
+                    client.close()
+                    continue
                 server = socket.create_connection(self._server)
                 cut = threading.Event()
                 for work in (self._ask, self._answer):
@@ -477,6 +697,7 @@ class Wire:
             while data := client.recv(65_536):
                 if self._word and self._word in data:
                     self._word = b""
+                    self._is_down = self._goes_down
                     cut.set()
                 server.sendall(data)
             server.shutdown(socket.SHUT_RDWR)
@@ -706,6 +927,33 @@ def test_no_more_jobs_wait_than_may(store: RedisStore) -> None:
         assert sum(kept.result() for kept in creates) == 10
 
 
+def test_no_more_jobs_wait_than_may_in_a_queue_that_two_processes_begin(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, limits = opened(store.url), Limits(max_queue=3)
+    before_it_writes(store, lambda: other.execute(creates[:3]), monkeypatch)
+    creates = [Create(a_job(number), REQUEST, limits=limits) for number in range(4)]
+
+    (answer,) = store.execute(creates[3:])
+
+    assert isinstance(answer, QueueFull)
+    other.close()
+
+
+def test_a_batch_may_move_any_number_of_jobs(store: RedisStore) -> None:
+    many = 4_100
+    for first in range(0, many, 820):
+        store.execute([Create(a_job(first + number), REQUEST) for number in range(820)])
+
+    claimed = ask(store, Claim("shop", NOON, LEASE, many))
+
+    assert len(claimed) == many
+    leases = tuple((found.job.id, 1) for found in claimed)
+    assert ask(store, Renew(leases, LEASE + 9)) == ()
+    assert ask(store, Sweep(LEASE + 8)).jobs == ()
+    assert len(ask(store, Sweep(LEASE + 9, many)).jobs) == many
+
+
 def test_one_of_two_processes_ends_a_job(store: RedisStore) -> None:
     other = opened(store.url)
     outcomes = []
@@ -833,7 +1081,9 @@ def test_nothing_is_left_of_jobs_that_are_gone(store: RedisStore, server: RedisS
 # --- rows of which more than the record is damaged ---
 
 
-@pytest.mark.parametrize("fields", [("r", "b"), ("r", "t"), ("r", "w"), ("t",), ("w",), ("r", "k")])
+@pytest.mark.parametrize(
+    "fields", [("r", "b"), ("r", "t"), ("r", "w"), ("t",), ("w",), ("r", "k"), ("v",), ("r", "v")]
+)
 def test_whatever_is_left_of_a_row_the_others_are_claimed(
     server: RedisServer, fields: tuple[str, ...]
 ) -> None:

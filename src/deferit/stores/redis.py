@@ -7,7 +7,7 @@ import secrets
 import time
 from itertools import count
 from random import uniform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from deferit.exceptions import StoreUnavailable
 from deferit.stores._redis.batch import Batch
@@ -18,9 +18,10 @@ from deferit.stores._redis.listener import Listener
 from deferit.stores._redis.needs import Needs
 from deferit.stores._redis.pieces import PieceWriter
 from deferit.stores._redis.queries import Reader
+from deferit.stores._redis.room import job_of, jobs_that_need_room
 from deferit.stores._redis.rows import Names
 from deferit.stores._redis.scripts import COMMIT
-from deferit.stores._redis.server import PATIENCE, RedisServer
+from deferit.stores._redis.server import PATIENCE, NoAnswer, RedisServer, ServerFull
 from deferit.stores.base import Store
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 
 SCHEMA = "1"
 """How the store is laid out; its identity begins with it."""
+
+
+DOUBT = 15.0
+"""Seconds for which a server is asked that was lost in the moment of a commit."""
+
+PAUSE = 0.05
+"""Seconds between two such questions."""
 
 
 class RedisStore(Store):
@@ -121,16 +129,28 @@ class Session:
         self._connected.close()
 
     def execute(self, batch: Sequence[Command]) -> list[object]:
-        """Execute a batch."""
+        """Execute a batch; if there is no room for it, what needs none: so leases go on, and old jobs still go."""
+        needy = jobs_that_need_room(batch)
+        try:
+            return self._execute(batch, needs_room=bool(needy))
+        except ServerFull as exc:
+            rest = [command for command in batch if job_of(command) not in needy]
+            if not needy or not rest:
+                raise
+            answers = iter(self._execute(rest, needs_room=False))
+            return [exc if job_of(command) in needy else next(answers) for command in batch]
+
+    def _execute(self, batch: Sequence[Command], *, needs_room: bool) -> list[object]:
         mark = f"{self._writer}:{next(self._numbers)}"
         pieces = PieceWriter(self._connected, self._names)
-        deadline = time.monotonic() + PATIENCE
+        deadline = None
         for tries in count():
             desk, answers = self._go_through(batch, careful=tries > 0)
             pieces.write(desk)
-            if self._write(Commit(desk, mark)):
+            if self._write(Commit(desk, mark, needs_room=needs_room)):
                 pieces.drop(desk)
                 return answers
+            deadline = deadline or time.monotonic() + PATIENCE
             if time.monotonic() > deadline:
                 break
             time.sleep(uniform(0, min(0.001 * 2**tries, 0.05)))  # noqa: S311  so that two do not meet again
@@ -159,10 +179,7 @@ class Session:
         if commit.is_empty:
             return True
         self._identity = self._identity or self._identify()
-        names = self._names
-        mark = names.of("writer", self._writer)
-        keys = commit.keys(names.identity, mark, names.cursor, names.changes)
-        outcome, *rest = self._connected.run(COMMIT, keys, commit.arguments(self._identity))
+        outcome, *rest = self._run(commit, self._identity)
         if outcome == b"replaced":
             self._identity = None
             raise StoreUnavailable(self._url, "its data was removed or replaced while in use")
@@ -170,11 +187,34 @@ class Session:
             self.listener.heard(rest[0])
         return bool(outcome == b"kept")
 
+    def _run(self, commit: Commit, identity: str) -> list[Any]:
+        """Have the script write; if the server does not say whether it has, ask again: the mark has a batch kept once.
+
+        For long only where jobs are concerned: of those the server has told a moment ago, so it was there.
+        """
+        names = self._names
+        mark = names.of("writer", self._writer)
+        keys = commit.keys(names.identity, mark, names.cursor, names.changes)
+        arguments = commit.arguments(identity)
+        deadline = time.monotonic() + (DOUBT if commit.has_rows else 0.0)
+        while True:
+            try:
+                return cast("list[Any]", self._connected.run(COMMIT, keys, arguments))
+            except NoAnswer:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(PAUSE)
+
     def _identify(self) -> str:
         """Return what tells this store's data from other data in its place; made by whoever comes first."""
         ask, name = self._connected.ask, self._names.identity
-        ask("SET", name, f"{SCHEMA} {secrets.token_urlsafe(9)}", "NX")
-        identity: str = ask("GET", name).decode()
+        # It changes nothing. A replica refuses it, as it would all that follows; a server that is full does not.
+        ask("PERSIST", name)
+        found = ask("GET", name)
+        if found is None:
+            ask("SET", name, f"{SCHEMA} {secrets.token_urlsafe(9)}", "NX")
+            found = ask("GET", name)
+        identity: str = found.decode()
         schema, _, _ = identity.partition(" ")
         if schema != SCHEMA:
             raise StoreUnavailable(

@@ -29,7 +29,7 @@ from deferit._core.rules import in_order, offered_at, room, swept, wake_at
 from deferit._records import encode_job
 from deferit.exceptions import JobExists, JobNotFound
 from deferit.stores._redis.facts import FOREVER, NotTold
-from deferit.stores._redis.rows import ALL_PIECES, REQUEST, Drop, Piece, Row
+from deferit.stores._redis.rows import ALL_PIECES, REQUEST, Drop, Piece, Row, quoted
 from deferit.stores.base import Performer
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ class Batch(Performer):
     def _count_waiting(self, job: Job, most: int) -> int:
         of, application = self._names.of, job.application
         ready = of("ready", application, "")
-        keys = [ready + queue for queue in sorted(self._desk.queues(application))]
+        queues = self._desk.queues(application) | {
+            quoted(job.queue)
+        }  # others may just begin to use it, too
+        keys = [ready + queue for queue in sorted(queues)]
         return self._count(most, of("early", application), *keys)
 
     def _count_owned(self, job: Job, most: int) -> int:

@@ -23,14 +23,18 @@ FIRST_KEY = 5
 FIRST_DATA = 2
 """The number of the first argument behind the packed one."""
 
+MOST_ARGUMENTS = 1_000
+"""Arguments of one command at the most, an even number: Lua has room for 8,000 on its stack."""
+
 Value: TypeAlias = str | bytes
 
 
 class Commit:
     """The keys and arguments of the script; the mark is this batch's own."""
 
-    def __init__(self, desk: Desk, mark: str) -> None:
+    def __init__(self, desk: Desk, mark: str, *, needs_room: bool) -> None:
         self._mark = mark
+        self._needs_room = needs_room
         self._names = desk.names
         self._keys: dict[str, int] = {}
         self._data: list[bytes] = []
@@ -41,6 +45,8 @@ class Commit:
         self._write(desk)
         self.is_empty = not (self._commands or desk.relied_on or desk.facts.assumed)
         """Whether there is nothing to write, nor to make sure of."""
+        self.has_rows = bool(desk.rows)
+        """Whether it is about jobs."""
 
     def keys(self, *first: str) -> list[str]:
         """Return the keys, the ones that every batch has first."""
@@ -48,7 +54,7 @@ class Commit:
 
     def arguments(self, identity: str) -> list[bytes]:
         """Return the arguments."""
-        head = [identity, self._mark, self._changed, KEPT_CHANGES]
+        head = [identity, self._mark, self._changed, KEPT_CHANGES, self._needs_room]
         return [encode([*head, self._checks, self._commands]), *self._data]
 
     # --- checks ------------------------------------------------------------------------------------------------------
@@ -57,7 +63,8 @@ class Commit:
         rows = desk.facts.rows
         for job_id in desk.relied_on | desk.facts.assumed | desk.rows.keys():
             before = rows.get(job_id)
-            self._is("row", before.mark if before else "", desk.names.row(job_id))
+            mark = self._packed(before.mark) if before else ""
+            self._is("row", mark, desk.names.row(job_id))
         for key, finds in desk.facts.keys.items():
             if key in desk.keys:  # else its job's row says that it has it
                 self._is("text", finds or "", desk.names.of("key", key))
@@ -107,8 +114,8 @@ class Commit:
         self._do_some("ZADD", key, _flat(here))
 
     def _do_some(self, name: str, key: str, arguments: Sequence[Value]) -> None:
-        if arguments:
-            self._do(name, key, arguments)
+        for first in range(0, len(arguments), MOST_ARGUMENTS):
+            self._do(name, key, arguments[first : first + MOST_ARGUMENTS])
 
     def _do(self, name: str, key: str, arguments: Sequence[Value]) -> None:
         self._commands.append((name, self._number(key), [self._packed(a) for a in arguments]))

@@ -26,6 +26,7 @@ from deferit._core.commands import (
 )
 from deferit._core.ids import prefix_at
 from deferit.stores._redis.batch import INLINE
+from deferit.stores._redis.rows import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -129,7 +130,7 @@ class Needs:
             yield facts.ask_queues(application)
         else:
             ready = of("ready", application, "")
-            keys += [ready + queue for queue in facts.queues[application]]
+            keys += [ready + queue for queue in facts.queues[application] | {quoted(job.queue)}]
         yield from (facts.ask_count(key) for key in keys if key not in facts.counts)
 
     def _of_claim(self, command: Claim | Dispatch) -> Iterator[Question]:

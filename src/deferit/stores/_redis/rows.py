@@ -43,8 +43,8 @@ class Row:
     turn: int | None = None
     key: str | None = None
     has_pieces: bool = False
-    mark: str = ""
-    """Of the batch that wrote it; no other has the same."""
+    mark: str | bytes = ""
+    """Of the batch that wrote it; no other has the same. Bytes, if it is damaged."""
     was: Job | None = None
     """If its record is damaged, the job as which it is still found in the sorted sets."""
     offered_at: float | None = None
@@ -74,7 +74,7 @@ def row_from(job_id: str, fields: Sequence[bytes | None]) -> Row | None:
         offered_at=None if offered_at is None else _number(offered_at),
         key=None if key is None else key.decode(errors="replace"),
         has_pieces=has_pieces is not None,
-        mark=mark.decode(errors="replace"),
+        mark=mark.decode() if mark.isascii() else mark,
     )
     try:
         return row(decode_job(record))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from deferit.exceptions import OptionError, StoreUnavailable
@@ -37,6 +37,9 @@ PATIENCE = 5.0
 
 OLDEST = (6, 2)
 """The version of Redis that has all commands which are used."""
+
+HOLDS_SCRIPTS_BACK = (7, 0)
+"""The version from which on scripts too are refused if too few replicas follow (redis/redis#10160)."""
 
 PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -101,13 +104,13 @@ class RedisServer:
         try:
             yield
         except (errors.RedisError, errors.RedisClusterException, OSError) as exc:
-            raise StoreUnavailable(self.url, reason(exc)) from exc
+            raise unavailable(self.url, exc) from exc
 
     def _check(self, about: Mapping[str, Any], fsync: str | None) -> None:
         """Refuse a server that would lose jobs by itself; say once what others risk."""
-        version = str(about.get("redis_version", "6.2"))
-        if tuple(map(int, version.split(".")[:2])) < OLDEST:
-            raise StoreUnavailable(self.url, f"Redis 6.2 or newer is needed, this is {version}")
+        if _version(about) < OLDEST:
+            found = about["redis_version"]
+            raise StoreUnavailable(self.url, f"Redis 6.2 or newer is needed, this is {found}")
         policy = str(about.get("maxmemory_policy", "noeviction"))
         if policy.startswith("allkeys"):
             raise StoreUnavailable(
@@ -115,7 +118,7 @@ class RedisServer:
                 f"the server deletes any key when its memory is full (maxmemory-policy {policy}), so jobs too; "
                 "set maxmemory-policy to noeviction",
             )
-        if risk := _risk(about, fsync):
+        for risk in _risks(about, fsync):
             logger.warning("the store %s: %s", self.url, risk)
 
 
@@ -129,7 +132,7 @@ class Connected:
 
     def ask(self, *command: Argument) -> Any:
         """Execute one command."""
-        with self._server.speaking():
+        with self._speaking():
             return self._execute(*command)
 
     def ask_all(
@@ -142,12 +145,12 @@ class Connected:
         pipeline = self._client.pipeline(transaction=at_once)
         for command in commands:
             pipeline.execute_command(*command)
-        with self._server.speaking():
+        with self._speaking():
             return pipeline.execute()
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script, which is sent only if the server has not seen it yet."""
-        with self._server.speaking():
+        with self._speaking():
             try:
                 return self._execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
             except errors.NoScriptError:
@@ -167,6 +170,20 @@ class Connected:
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Turn what goes wrong into `StoreUnavailable`; leave a server that is no primary any more.
+
+        After a failover its name may be another server's, but connections that are open stay where they are.
+        """
+        try:
+            with self._server.speaking():
+                yield
+        except NotPrimary:
+            if isinstance(self._client, Redis):  # a cluster says itself where to go
+                self._client.connection_pool.disconnect(inuse_connections=False)
+            raise
 
     def _holder(self, key: str) -> Redis:
         client = self._client
@@ -251,44 +268,85 @@ def _fsync(ask: Callable[..., Any]) -> str | None:
     return answer.get(b"appendfsync", b"").decode()
 
 
-def _risk(about: Mapping[str, Any], fsync: str | None) -> str | None:
+def _version(about: Mapping[str, Any]) -> tuple[int, ...]:
+    version = about.get("redis_version")
+    return tuple(map(int, str(version).split(".")[:2])) if version else OLDEST
+
+
+def _risks(about: Mapping[str, Any], fsync: str | None) -> Iterator[str]:
     if about and not about.get("aof_enabled"):
-        return (
+        yield (
             "the server keeps no log of what is written (appendonly no): when it stops, jobs that were accepted since "
             "its last snapshot are lost; set appendonly to yes and appendfsync to always"
         )
-    if fsync in {"everysec", "no"}:
+    elif fsync in {"everysec", "no"}:
         span = "a second" if fsync == "everysec" else "half a minute"
-        return (
+        yield (
             f"the server syncs its log late (appendfsync {fsync}): a power cut loses up to {span} of accepted jobs; "
             "set appendfsync to always if it must not"
         )
-    return None
+    if "min_slaves_good_slaves" in about and _version(about) < HOLDS_SCRIPTS_BACK:
+        yield (
+            f"Redis {about['redis_version']} does not hold scripts to min-replicas-to-write, so jobs are accepted "
+            "though no replica follows; upgrade to Redis 7 or newer"
+        )
 
 
-def reason(exc: Exception) -> str:
-    """Return what went wrong, to somebody who can do something about it."""
-    text = str(exc.__cause__ or exc) or type(exc).__name__
-    for kind, advice in _ADVICE.items():
-        if isinstance(exc, kind):
-            return f"{advice} (Redis: {text})"
-    for word, advice in _ADVICE_BY_WORD.items():
-        if word in text:
-            return f"{advice} (Redis: {text})"
-    return text
+class ServerFull(StoreUnavailable):
+    """The server has no memory for what it was to write, and has written nothing."""
+
+
+class NotPrimary(StoreUnavailable):
+    """The server is a replica, or has become one."""
+
+
+class NoAnswer(StoreUnavailable):
+    """The server has not said whether it has done what it was asked, or cannot be asked."""
+
+
+NO_ANSWER = (errors.ConnectionError, errors.TimeoutError, errors.RedisClusterException, OSError)
+
+
+def unavailable(url: str, exc: Exception) -> StoreUnavailable:
+    """Return what went wrong, as told to somebody who can do something about it."""
+    # In front of this redis-py quotes the command, and with it what belongs to a client.
+    text = str(exc.__cause__ or exc).rpartition(" of pipeline caused error: ")[2]
+    text = text or type(exc).__name__
+    for sign in _SIGNS:
+        if isinstance(exc, sign.kind) or sign.word in text:
+            return sign.means(url, f"{sign.advice} (Redis: {text})")
+    return (NoAnswer if isinstance(exc, NO_ANSWER) else StoreUnavailable)(url, text)
+
+
+class Sign(NamedTuple):
+    """How something that is wrong is recognized: by its type, or where a script has met it by a word; what to do."""
+
+    kind: type[Exception] | tuple[()]
+    word: str
+    advice: str
+    means: type[StoreUnavailable] = StoreUnavailable
 
 
 # The first that fits: an AuthenticationError is a ConnectionError.
-_ADVICE: dict[type[Exception], str] = {
-    errors.AuthenticationError: "the server does not accept this user and password",
-    errors.BusyLoadingError: "the server is still reading its data",
-    errors.ClusterDownError: "the cluster is not complete",
-}
-# What a script meets has no type of its own.
-_ADVICE_BY_WORD = {
-    "OOM ": "the server's memory is full; raise maxmemory, or shorten the option retention",
-    "READONLY": "this server is a replica; name the primary",
-    "MISCONF": "the server cannot write to its disk",
-    "NOREPLICAS": "too few replicas are connected (min-replicas-to-write)",
-    "NOPERM": "this user may not do all that the store does",
-}
+_SIGNS = (
+    Sign(
+        errors.AuthenticationError, "NOAUTH ", "the server does not accept this user and password"
+    ),
+    Sign(errors.BusyLoadingError, "LOADING ", "the server is still reading its data", NoAnswer),
+    Sign(errors.ClusterDownError, "CLUSTERDOWN ", "the cluster is not complete", NoAnswer),
+    Sign(
+        errors.OutOfMemoryError,
+        "OOM ",
+        "the server's memory is full; raise maxmemory, or shorten the option retention",
+        ServerFull,
+    ),
+    Sign(
+        errors.ReadOnlyError,
+        "READONLY ",
+        "this server is a replica; name the primary",
+        NotPrimary,
+    ),
+    Sign(errors.NoPermissionError, "NOPERM ", "this user may not do all that the store does"),
+    Sign((), "MISCONF ", "the server cannot write to its disk"),
+    Sign((), "NOREPLICAS ", "too few replicas are connected (min-replicas-to-write)"),
+)
