@@ -22,6 +22,7 @@ from tests.stores.postgres_server import PostgresServer
 from tests.stores.wire import Wire
 
 from deferit._core.commands import (
+    ORPHANED,
     Append,
     Cancel,
     Claim,
@@ -1216,6 +1217,39 @@ def test_what_is_forgotten_leaves_nothing_behind(store: PostgresStore, url: str)
         for table, rows in (("jobs", 1), ("pieces", 0)):
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
             assert connection.execute(count).fetchone() == (rows,)
+
+
+def test_a_sweep_looks_at_some_of_the_pieces_and_the_next_one_goes_on(store: PostgresStore) -> None:
+    orphans = [a_job(number).id for number in (1, 3, 0)]
+    waits = a_job(2)
+    sweep = Sweep(NOON + 10 + ORPHANED)
+    store.execute([Append(waits.id, 0, number, b"x") for number in range(1_000)])
+    store.execute([Append(job_id, 0, 0, b"x") for job_id in orphans[:2]])
+    ask(store, Create(waits, REQUEST))
+
+    found = [ask(store, sweep) and gone(store, orphans)]
+    ask(store, Append(orphans[2], 0, 0, b"x"))
+    found += [ask(store, sweep) and gone(store, orphans) for _ in range(2)]
+
+    assert found == [[True, False, True], [True, True, False], [True, True, True]]
+    assert store.read(Load(waits.id, 0, 999)) == b"x"
+
+
+def gone(store: PostgresStore, job_ids: Sequence[str]) -> list[bool]:
+    """Return whether each of these has no piece of a request."""
+    return [is_gone(store, Load(job_id, 0, 0)) for job_id in job_ids]
+
+
+def test_a_sweep_that_finds_more_orphans_than_it_may_drop_goes_on_with_them(
+    store: PostgresStore,
+) -> None:
+    orphans = [a_job(number).id for number in range(5)]
+    store.execute([Append(job_id, 0, 0, b"x") for job_id in orphans])
+
+    swept = [ask(store, Sweep(NOON + 10 + ORPHANED, limit=2)).is_done for _ in range(3)]
+
+    assert swept == [False, False, True]
+    assert all(gone(store, orphans))
 
 
 def test_no_statement_reads_a_whole_table(store: PostgresStore) -> None:

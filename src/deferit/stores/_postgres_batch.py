@@ -54,6 +54,23 @@ REQUEST = -1
 """The position, among the pieces of attempt 0, of a captured request that is too long for its row."""
 
 
+class Stretch:
+    """Where sweeps of this process go on to look for bodies without a job: there may be millions that have one."""
+
+    def __init__(self) -> None:
+        self.begin = ""
+        """The job behind which the next sweep looks."""
+
+    def find(self, send: Callable[..., Reply], before: str, limit: int) -> list[str]:
+        """Return such jobs among the next ones, up to ``limit``."""
+        reply = send(sql.ORPHANS, self.begin, before, limit)
+        end: str | None
+        job_ids: list[str]
+        ((end, job_ids),) = reply()
+        self.begin = job_ids[-1] if job_ids and len(job_ids) == limit else end or ""
+        return job_ids
+
+
 class Batch(Performer):
     """Executes commands in a transaction that is open.
 
@@ -64,8 +81,11 @@ class Batch(Performer):
 
     ends_the_batch = (psycopg.Error,)
 
-    def __init__(self, connection: Connection, pipeline: Pipeline, server: Server) -> None:
+    def __init__(
+        self, connection: Connection, pipeline: Pipeline, server: Server, stretch: Stretch
+    ) -> None:
         self._rows = Rows(connection, pipeline)
+        self._stretch = stretch
         self._lock = server.lock
         self._observed: dict[tuple[str, str], list[float]] = {}
 
@@ -301,10 +321,10 @@ class Batch(Performer):
         due = command.now, max(command.limit, 0)
         selections = [self._rows.select(statement, *due) for statement in (sql.LOST, sql.OVER)]
         before = prefix_at(command.now - ORPHANED)
-        orphans = self._rows.send(sql.ORPHANS, before, max(command.limit, 0))()
+        orphans = self._stretch.find(self._rows.send, before, max(command.limit, 0))
         lost, over = (selection() for selection in selections)
         jobs = [self._swept(row, command.now) for row in lost + over]
-        self._rows.drop_pieces(job_id for (job_id,) in orphans)
+        self._rows.drop_pieces(orphans)
         self._rows.send(sql.TRIM_CHANGES, self._lock("changes"), KEPT_CHANGES)
         self._rows.send(sql.TRIM_DURATIONS, self._lock("durations"), REMEMBERED)
         is_done = max(len(lost), len(over), len(orphans)) < command.limit

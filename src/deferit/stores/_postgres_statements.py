@@ -145,9 +145,18 @@ OVER = """
     WHERE status IN ('succeeded', 'failed', 'canceled') AND wake_at <= %b
     ORDER BY wake_at, id LIMIT %b::bigint FOR UPDATE SKIP LOCKED
 """
+# Of the next pieces behind a job, those of jobs that are not there; and where to go on, if there are more.
 ORPHANS = """
-    SELECT DISTINCT job_id FROM pieces
-    WHERE attempt = 0 AND job_id < %b AND NOT EXISTS (SELECT FROM jobs WHERE id = job_id) LIMIT %b::bigint
+    WITH stretch AS MATERIALIZED (
+        SELECT job_id FROM pieces
+        WHERE attempt = 0 AND job_id > %b AND job_id < %b ORDER BY job_id LIMIT 1000
+    )
+    SELECT
+        (SELECT max(job_id) FROM stretch HAVING count(*) = 1000),
+        ARRAY (
+            SELECT DISTINCT job_id FROM stretch
+            WHERE NOT EXISTS (SELECT FROM jobs WHERE id = job_id) ORDER BY job_id LIMIT %b::bigint
+        )
 """
 DUE_CALLBACKS = """
     SELECT id, record, wake_at, turn, key, offered_at FROM jobs

@@ -23,7 +23,7 @@ from deferit._core.queries import Ahead, Changed, Changes, Due, Get, History, Li
 from deferit._core.rules import REMEMBERED, remembered
 from deferit._records import decode_job, salvage
 from deferit.stores import _postgres_statements as sql
-from deferit.stores._postgres_batch import Batch
+from deferit.stores._postgres_batch import Batch, Stretch
 from deferit.stores._postgres_lines import Lines, Listener, is_lost
 from deferit.stores._postgres_rows import remains_from
 from deferit.stores._postgres_server import Server
@@ -81,6 +81,7 @@ class PostgresStore(Store):
         self._writer = Lines(self._server, 1, self._sign_in)
         self._readers = Lines(self._server, READERS)
         self._cursors = _Cursors()
+        self._stretch = Stretch()
         self._listener: Listener | None = None
 
     def open(self) -> None:
@@ -128,7 +129,7 @@ class PostgresStore(Store):
         commit: psycopg.Cursor[Any] | None = None
         try:
             with connection.pipeline() as pipeline:
-                work = Batch(connection, pipeline, self._server)
+                work = Batch(connection, pipeline, self._server, self._stretch)
                 connection.execute(sql.BEGIN)
                 answers = work.execute(batch)
                 changed = work.changed
