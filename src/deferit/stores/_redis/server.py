@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from deferit.exceptions import OptionError, StoreUnavailable
 
 try:
-    from redis import Redis, RedisCluster
+    from redis import ConnectionPool, Redis, RedisCluster
     from redis import exceptions as errors
-    from redis.backoff import ExponentialBackoff
+    from redis.backoff import ExponentialBackoff, NoBackoff
     from redis.retry import Retry
 except ModuleNotFoundError as exc:
     raise OptionError('RedisStore needs the extra: pip install "deferit[redis]"') from exc
@@ -34,6 +34,9 @@ Client: TypeAlias = Redis | RedisCluster
 
 PATIENCE = 5.0
 """Seconds to wait for an answer."""
+
+HASTE = 0.25
+"""Seconds to wait for an answer that makes nothing but an end come sooner."""
 
 OLDEST = (6, 2)
 """The version of Redis that has all commands which are used."""
@@ -162,10 +165,18 @@ class Connected:
             return Line(self._server, self._holder(key))
 
     def unblock(self, key: str, connection_id: int) -> None:
-        """Let a connection wait no longer for the server that has a key."""
+        """Let a connection wait no longer for the server that has a key; a server that hangs is not waited for."""
         with suppress(errors.RedisError, errors.RedisClusterException, OSError):
-            unblock: Callable[..., Any] = self._holder(key).client_unblock
-            unblock(connection_id)
+            pool = self._holder(key).connection_pool
+            hasty = {
+                "retry": Retry(NoBackoff(), 0),
+                "socket_timeout": HASTE,
+                "socket_connect_timeout": HASTE,
+            }
+            arguments: dict[str, Any] = pool.connection_kwargs | hasty
+            with ConnectionPool(pool.connection_class, **arguments) as own:
+                unblock: Callable[..., Any] = Redis(connection_pool=own).client_unblock
+                unblock(connection_id)
 
     def close(self) -> None:
         """Disconnect."""
@@ -347,6 +358,7 @@ _SIGNS = (
         NotPrimary,
     ),
     Sign(errors.NoPermissionError, "NOPERM ", "this user may not do all that the store does"),
+    Sign((), "TTL exhausted", "the cluster is just moving this store to another node"),
     Sign((), "MISCONF ", "the server cannot write to its disk"),
     Sign((), "NOREPLICAS ", "too few replicas are connected (min-replicas-to-write)"),
 )
