@@ -935,6 +935,24 @@ def test_a_job_that_is_offered_while_its_place_is_looked_up_is_not_in_front_of_i
     other.close()
 
 
+def test_any_number_of_threads_may_read_while_the_server_takes_its_time(own: RedisServer) -> None:
+    store, readers = opened(own.unix_url), 120
+    job = waiting(store)
+    start = threading.Barrier(readers + 1)
+
+    def read() -> object:
+        start.wait()
+        return store.read(Get(job.id))
+
+    with ThreadPoolExecutor(readers) as pool:
+        found = [pool.submit(read) for _ in range(readers)]
+        own.ask("CLIENT", "PAUSE", 500)
+        start.wait()
+
+        assert [read.result() for read in found] == [job] * readers
+    store.close()
+
+
 def test_a_long_list_of_one_status_is_read_in_parts(store: RedisStore) -> None:
     store.execute([Create(a_job(number), REQUEST) for number in range(250)])
     ask(store, Cancel(a_job(0).id, 0, NOON, "never started"))

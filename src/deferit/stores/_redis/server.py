@@ -38,11 +38,20 @@ PATIENCE = 5.0
 HASTE = 0.25
 """Seconds to wait for an answer that makes nothing but an end come sooner."""
 
+MOST_CONNECTIONS = 10_000
+"""As many as a process may have threads, each of which uses one at most; redis-py would refuse the 101st."""
+
 OLDEST = (6, 2)
 """The version of Redis that has all commands which are used."""
 
 HOLDS_SCRIPTS_BACK = (7, 0)
 """The version from which on scripts too are refused if too few replicas follow (redis/redis#10160)."""
+
+_OPTIONS: dict[str, Any] = {
+    "socket_timeout": PATIENCE,
+    "socket_connect_timeout": PATIENCE,
+    "max_connections": MOST_CONNECTIONS,
+}
 
 PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -86,20 +95,10 @@ class RedisServer:
             return Connected(self, self._cluster())
 
     def _client(self) -> Redis:
-        return Redis.from_url(
-            self._target,
-            retry=_retry(3),
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-        )
+        return Redis.from_url(self._target, retry=_retry(3), **_OPTIONS)
 
     def _cluster(self) -> RedisCluster:
-        return RedisCluster.from_url(
-            self._target,
-            retry=_retry(5),
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-        )
+        return RedisCluster.from_url(self._target, retry=_retry(5), **_OPTIONS)
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
