@@ -519,6 +519,38 @@ def test_a_store_follows_its_name_to_another_server_when_the_one_it_knows_has_be
         store.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_a_store_can_be_closed_while_its_server_hangs(own: RedisServer) -> None:
+    store = opened(own.unix_url)
+    assert own._process is not None
+    own._process.send_signal(signal.SIGSTOP)
+
+    with ThreadPoolExecutor() as pool:
+        closing = pool.submit(store.close)
+        try:
+            closing.result(WITHIN / 2)
+        finally:
+            own._process.send_signal(signal.SIGCONT)
+
+
+def test_a_log_of_changes_that_is_damaged_is_not_relied_on_and_nothing_is_half_written(
+    own: RedisServer,
+) -> None:
+    store = opened(own.unix_url)
+    job = waiting(store)
+    own.ask("SET", Names("deferit").cursor, "garbage")
+
+    with pytest.raises(StoreUnavailable, match="not an integer"):
+        store.execute([Cancel(job.id, 0, NOON, "never started")])
+
+    until(lambda: store.version() != store.version())
+    assert store.read(Get(job.id)) == job
+    own.ask("SET", Names("deferit").cursor, "9")
+    assert ask(store, Cancel(job.id, 0, NOON, "never started")).status is Status.CANCELED
+    until(lambda: store.version() == store.version())
+    store.close()
+
+
 def last_commands(server: RedisServer) -> set[str]:
     """Return what the connections of a server have asked last."""
     with server.client() as client:
@@ -901,6 +933,24 @@ def test_a_job_that_is_offered_while_its_place_is_looked_up_is_not_in_front_of_i
 
     assert store.read(Position(jobs[1].id)) == Ahead(1, 0)
     other.close()
+
+
+def test_any_number_of_threads_may_read_while_the_server_takes_its_time(own: RedisServer) -> None:
+    store, readers = opened(own.unix_url), 120
+    job = waiting(store)
+    start = threading.Barrier(readers + 1)
+
+    def read() -> object:
+        start.wait()
+        return store.read(Get(job.id))
+
+    with ThreadPoolExecutor(readers) as pool:
+        found = [pool.submit(read) for _ in range(readers)]
+        own.ask("CLIENT", "PAUSE", 500)
+        start.wait()
+
+        assert [read.result() for read in found] == [job] * readers
+    store.close()
 
 
 def test_a_long_list_of_one_status_is_read_in_parts(store: RedisStore) -> None:

@@ -44,6 +44,15 @@ end
 if not needs_room then
   redis.call('PERSIST', KEYS[1])
 end
+
+-- What may fail comes before the rest, as nothing is taken back: the log of changes, if it is damaged.
+local cursor
+if changed == '' then
+  cursor = tonumber(redis.call('GET', KEYS[3]) or 0)
+else
+  cursor = redis.call('INCR', KEYS[3])
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', kept, cursor .. '-0', 'ids', changed)
+end
 redis.call('SET', KEYS[2], mark, 'EX', 86400)
 
 for _, command in ipairs(commands) do
@@ -55,10 +64,4 @@ for _, command in ipairs(commands) do
   end
   redis.call(name, KEYS[number], unpack(arguments))
 end
-
-if changed == '' then
-  return {'kept', tonumber(redis.call('GET', KEYS[3]) or 0)}
-end
-local cursor = redis.call('INCR', KEYS[3])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', kept, cursor .. '-0', 'ids', changed)
 return {'kept', cursor}

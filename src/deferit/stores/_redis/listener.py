@@ -7,8 +7,6 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from deferit.exceptions import StoreUnavailable
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,7 +47,7 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, which waits for its server to say something; not for one that is gone."""
+        """End the thread, which waits for its server to say something; not for one that is gone, or hangs."""
         self._closed.set()
         deadline = time.monotonic() + 2 * LOOK
         while self._thread.is_alive() and time.monotonic() < deadline:
@@ -73,7 +71,7 @@ class Listener:
             try:
                 with closing(self._connected.line(self._names.changes)) as line:
                     self._listen(line)
-            except StoreUnavailable:  # whoever reads or writes says so
+            except Exception:  # noqa: BLE001  whoever reads or writes says so; redis-py raises anything while it is closed
                 self._is_listening = False
                 self._closed.wait(PAUSE)
 

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from deferit.exceptions import OptionError, StoreUnavailable
 
 try:
-    from redis import Redis, RedisCluster
+    from redis import ConnectionPool, Redis, RedisCluster
     from redis import exceptions as errors
-    from redis.backoff import ExponentialBackoff
+    from redis.backoff import ExponentialBackoff, NoBackoff
     from redis.retry import Retry
 except ModuleNotFoundError as exc:
     raise OptionError('RedisStore needs the extra: pip install "deferit[redis]"') from exc
@@ -35,11 +35,23 @@ Client: TypeAlias = Redis | RedisCluster
 PATIENCE = 5.0
 """Seconds to wait for an answer."""
 
+HASTE = 0.25
+"""Seconds to wait for an answer that makes nothing but an end come sooner."""
+
+MOST_CONNECTIONS = 10_000
+"""As many as a process may have threads, each of which uses one at most; redis-py would refuse the 101st."""
+
 OLDEST = (6, 2)
 """The version of Redis that has all commands which are used."""
 
 HOLDS_SCRIPTS_BACK = (7, 0)
 """The version from which on scripts too are refused if too few replicas follow (redis/redis#10160)."""
+
+_OPTIONS: dict[str, Any] = {
+    "socket_timeout": PATIENCE,
+    "socket_connect_timeout": PATIENCE,
+    "max_connections": MOST_CONNECTIONS,
+}
 
 PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -83,20 +95,10 @@ class RedisServer:
             return Connected(self, self._cluster())
 
     def _client(self) -> Redis:
-        return Redis.from_url(
-            self._target,
-            retry=_retry(3),
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-        )
+        return Redis.from_url(self._target, retry=_retry(3), **_OPTIONS)
 
     def _cluster(self) -> RedisCluster:
-        return RedisCluster.from_url(
-            self._target,
-            retry=_retry(5),
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-        )
+        return RedisCluster.from_url(self._target, retry=_retry(5), **_OPTIONS)
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
@@ -162,10 +164,18 @@ class Connected:
             return Line(self._server, self._holder(key))
 
     def unblock(self, key: str, connection_id: int) -> None:
-        """Let a connection wait no longer for the server that has a key."""
+        """Let a connection wait no longer for the server that has a key; a server that hangs is not waited for."""
         with suppress(errors.RedisError, errors.RedisClusterException, OSError):
-            unblock: Callable[..., Any] = self._holder(key).client_unblock
-            unblock(connection_id)
+            pool = self._holder(key).connection_pool
+            hasty = {
+                "retry": Retry(NoBackoff(), 0),
+                "socket_timeout": HASTE,
+                "socket_connect_timeout": HASTE,
+            }
+            arguments: dict[str, Any] = pool.connection_kwargs | hasty
+            with ConnectionPool(pool.connection_class, **arguments) as own:
+                unblock: Callable[..., Any] = Redis(connection_pool=own).client_unblock
+                unblock(connection_id)
 
     def close(self) -> None:
         """Disconnect."""
@@ -347,6 +357,7 @@ _SIGNS = (
         NotPrimary,
     ),
     Sign(errors.NoPermissionError, "NOPERM ", "this user may not do all that the store does"),
+    Sign((), "TTL exhausted", "the cluster is just moving this store to another node"),
     Sign((), "MISCONF ", "the server cannot write to its disk"),
     Sign((), "NOREPLICAS ", "too few replicas are connected (min-replicas-to-write)"),
 )
