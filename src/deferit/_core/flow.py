@@ -43,6 +43,7 @@ from deferit._core.listing import list_jobs
 from deferit._core.preconditions import is_known, is_met
 from deferit._core.problems import PROBLEMS, method_not_allowed, problem, problem_response
 from deferit._core.queries import Get, Load
+from deferit._core.recorder import ResultTooLarge
 from deferit._core.representations import (
     EVENTS_TYPE,
     JSON,
@@ -108,6 +109,8 @@ def submit(submission: Submission) -> Flow:
         response = _refusal(submission, "idempotency-key-reused")
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
+    except ResultTooLarge:
+        response = _refusal(submission, "result-too-large")
     except TooManyJobs as exc:
         response = yield from _crowded(submission, "too-many-jobs", exc.args[0], exc.args[0])
     except QueueFull as exc:
