@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deferit._core.http import Fields, Request, Response, is_host
@@ -55,6 +55,15 @@ class ScopeFields(Fields):
         """Return the first value of a field, or None."""
         value = self._values.get(_name(key))
         return None if value is None else value.decode("latin-1")
+
+    def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002  werkzeug's name
+        """Return all values of a field."""
+        wanted = _name(key)
+        if wanted not in self._values:
+            return []
+        if type is not None:
+            return super().getlist(key, type)
+        return [value.decode("latin-1") for name, value in self._raw if name == wanted]
 
 
 def _origin(scope: Scope, host: str | None) -> str:

@@ -69,7 +69,7 @@ def _monitor() -> Members:
         "Where a job stands; with `Prefer: wait=N` as soon as it is finished, or has changed. "
         "A client that prefers `text/event-stream` is answered as by `getEvents`, one that prefers `text/html` "
         "by a page for people.",
-        ("Prefer", "IfNoneMatch", "IfModifiedSince"),
+        ("Prefer", "IfMatch", "IfUnmodifiedSince", "IfNoneMatch", "IfModifiedSince"),
         {
             "200": {
                 "description": "The job is finished: succeeded, failed or canceled.",
@@ -82,7 +82,7 @@ def _monitor() -> Members:
                 "content": _json("PendingDocument") | _HTML,
             },
             "304": _not_modified(),
-            **_problems("job-not-found", "job-expired", "store-unavailable"),
+            **_problems("job-not-found", "job-expired", "precondition-failed", "store-unavailable"),
         },
     )
 
@@ -91,7 +91,7 @@ def _delete() -> Members:
     return _operation(
         "deleteJob",
         "Cancel a job that is not finished; purge one that is. To cancel and nothing else, use `cancelJob`.",
-        ("IfMatch",),
+        ("IfMatch", "IfUnmodifiedSince"),
         {
             "200": _canceled(),
             "204": {"description": "The job was finished, and is gone with its result."},
@@ -105,11 +105,11 @@ def _cancel() -> Members:
     return _operation(
         "cancelJob",
         "Cancel a job; a second time changes nothing. A client that prefers `text/html` is led back to the monitor.",
-        (),
+        ("IfMatch", "IfUnmodifiedSince"),
         {
             "200": _canceled(),
             **_too_late(),
-            **_problems("job-not-found", "job-expired", "store-unavailable"),
+            **_problems("job-not-found", "job-expired", "precondition-failed", "store-unavailable"),
         },
     )
 
@@ -120,6 +120,7 @@ def _result() -> Members:
         "job-not-found",
         "job-expired",
         "job-canceled",
+        "precondition-failed",
         "range-not-satisfiable",
         "store-unavailable",
         *NO_RESULT_STATUS,
@@ -132,7 +133,7 @@ def _result() -> Members:
     return _operation(
         "getResult",
         "The handler's own response, byte for byte; 202 until there is one.",
-        ("Prefer", "IfNoneMatch", "Range", "IfRange"),
+        ("Prefer", "IfMatch", "IfUnmodifiedSince", "IfNoneMatch", "Range", "IfRange"),
         {
             "200": {
                 "description": "The handler's response, which was 200, or 202.",
@@ -366,7 +367,8 @@ def _parameters() -> Members:
         "IdempotencyKey": _field(
             "Idempotency-Key", "The same key and request have the same job.", minLength=1
         ),
-        "IfMatch": _field("If-Match", "Only if the job is still what has this tag."),
+        "IfMatch": _field("If-Match", "Only if it is still what has this tag."),
+        "IfUnmodifiedSince": _field("If-Unmodified-Since", "Only if it was not modified since."),
         "IfNoneMatch": _field("If-None-Match", "Only if it is not what has this tag."),
         "IfModifiedSince": _field("If-Modified-Since", "Only if it was finished after that."),
         "IfRange": _field("If-Range", "A range only of what has this tag."),

@@ -421,6 +421,13 @@ class _EnvironFields(Fields):
         value = self._headers.get(key)
         return None if value == "" and key.lower() in OFTEN_EMPTY else value
 
+    def getlist(self, key: str, type: Any = None) -> list[Any]:  # noqa: A002  werkzeug's name
+        """Return all values of a field: one, as servers make one line of several."""
+        found = self.found(key)
+        if found is None:
+            return []
+        return [found] if type is None else super().getlist(key, type)
+
 
 def _root_url(environ: WSGIEnvironment) -> str:
     scheme = environ.get("wsgi.url_scheme", "http")

@@ -122,6 +122,20 @@ def test_a_response_over_a_mebibyte_that_ends_in_time_is_whole_too(shop: Site, s
     shop.assert_nothing_left()
 
 
+@pytest.mark.parametrize("parts", [[101 * b"x"], [60 * b"x", 60 * b"x"]])
+def test_a_response_over_max_result_that_would_be_in_time_is_told_as_any_other(
+    build: Build, parts: list[bytes]
+) -> None:
+    shop = build(max_result=100)
+    shop.stage.acts["long"] = lambda _: Said(200, parts)
+
+    answer = shop.post("/auto/long")
+
+    assert (answer.status, answer.document["code"]) == (500, "result-too-large")
+    assert answer.members("Vary") == {"Prefer"}
+    shop.assert_nothing_left()
+
+
 # --- exceptions ------------------------------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from tests.core.samples import (
     values,
 )
 
-from deferit._core import document
+from deferit._core import document, preconditions
 from deferit._core.body import StoredBody
 from deferit._core.document import retry_after
 from deferit._core.estimate import Outlook
@@ -368,12 +368,41 @@ def test_the_tag_counts_and_not_the_date_where_there_are_both(tag: str, status: 
         assert monitor(succeeded(), tag, If_Modified_Since=since).status == status
 
 
+def test_an_answer_that_is_replayed_says_so_once() -> None:
+    response = document.replayed(Response(200, (("idempotent-replayed", "false"),)))
+
+    assert response.headers == (("Idempotent-Replayed", "true"),)
+
+
+@pytest.mark.parametrize(
+    ("tag", "if_match", "weakly", "is_met"),
+    [
+        ('"2"', '"2"', False, True),
+        ('"2"', '"1", "2"', False, True),
+        ('"a,b"', '"1","a,b"', False, True),
+        ('"2"', 'W/"2"', False, False),
+        ('"2"', 'W/"2"', True, False),
+        ('"2"', "2", False, False),
+        ('W/"2"', 'W/"2"', False, False),
+        ('W/"2"', 'W/"2"', True, True),
+        ('W/"2"', '"2"', True, False),
+        ('W/"2"', " * ", False, True),
+    ],
+)
+def test_a_state_that_is_meant_is_compared_strongly(
+    tag: str, if_match: str, weakly: bool, is_met: bool
+) -> None:
+    asked = a_request(If_Match=if_match).headers
+
+    assert preconditions.is_met(asked, tag, None, weakly=weakly) == is_met
+
+
 @pytest.mark.parametrize(
     ("tag", "if_none_match"),
     [('"2"', 'W/"2"'), ('W/"2"', '"2"'), ('W/"2"', 'W/"2"'), ('"2"', '"2"')],
 )
 def test_tags_are_compared_weakly(tag: str, if_none_match: str) -> None:
-    assert document.is_known(tag, if_none_match)
+    assert preconditions.is_known(tag, if_none_match)
 
 
 def test_the_answer_to_a_cancel_is_the_document() -> None:

@@ -236,8 +236,21 @@ def test_every_method_is_all_but_head_and_options() -> None:
     assert [
         method
         for method in ("GET", "HEAD", "POST", "OPTIONS", "PURGE")
-        if routes.find(method, "/x") and routes.find(method, "/literal")
+        if is_deferred(routes, method, "/x") and is_deferred(routes, method, "/literal")
     ] == ["GET", "POST", "PURGE"]
+
+
+def is_deferred(routes: Routes, method: str, path: str) -> bool:
+    route = routes.find(method, path)
+    return route is not None and decide(route.mark, Defaults(), method, NOTHING) is not None
+
+
+def test_head_has_the_route_of_get_and_is_not_deferred() -> None:
+    routes = routes_from(["GET /export/*", "POST /reports"])
+
+    assert labels(routes, "HEAD", "/export/a") == "GET /export/*"
+    assert not is_deferred(routes, "HEAD", "/export/a")
+    assert labels(routes, "HEAD", "/reports") is None
 
 
 def test_the_first_that_fits_counts_and_literal_paths_come_first() -> None:

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # pyright: ignore[reportMissingImports]  the extra fuzz has it
 
 with atheris.instrument_imports(include=["deferit", "werkzeug"]):  # pyright: ignore[reportAttributeAccessIssue]
-    from werkzeug.datastructures import Headers
-
     from deferit._core import (
-        document,
         flow,
         idempotency,
         listing,
         policy,
+        preconditions,
         prefer,
         ranges,
         representations,
@@ -67,10 +65,10 @@ def accepts(text: str) -> None:
 
 
 def tags(text: str) -> None:
-    document.is_known('"1"', text)
-    document._has(
-        Headers([("If-Modified-Since", text.replace("\n", "").replace("\r", ""))]), '"1"', 1e9
-    )
+    preconditions.is_known('"1"', text)
+    preconditions.has(asking("If-Modified-Since", text).headers, '"1"', 1e9)
+    for name in ("If-Match", "If-Unmodified-Since"):
+        preconditions.is_met(asking(name, text).headers, 'W/"1"', 1e9, weakly=True)
 
 
 def bytes_range(text: str) -> None:

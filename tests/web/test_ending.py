@@ -216,6 +216,29 @@ def test_a_job_that_is_not_what_if_match_names_is_left_alone(shared: Site) -> No
     assert shared.delete(monitor, If_Match=f'"x", {end["ETag"]}').status == 204
 
 
+def test_a_job_that_is_not_what_if_match_names_is_not_canceled(
+    shared: Site, how: tuple[str, str]
+) -> None:
+    method, rest = how
+    monitor = running(shared)
+
+    refused = shared.ask(method, monitor + rest, {"If-Match": '"999"'})
+
+    assert (refused.status, refused.document["code"]) == (412, "precondition-failed")
+    assert shared.get(monitor).document["status"] == "running"
+    shared.bench.open("a")
+
+
+def test_a_job_that_has_ended_since_is_not_purged(shared: Site) -> None:
+    monitor = shared.say()
+    shared.end_of(monitor)
+
+    refused = shared.delete(monitor, If_Unmodified_Since="Wed, 21 Oct 2015 07:28:00 GMT")
+
+    assert (refused.status, refused.document["code"]) == (412, "precondition-failed")
+    assert shared.get(monitor).status == 200
+
+
 def test_a_pending_job_may_be_named_by_its_tag(shared: Site) -> None:
     monitor = running(shared)
 

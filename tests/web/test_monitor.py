@@ -222,6 +222,33 @@ def test_a_client_that_has_the_document_gets_304(shared: Site) -> None:
     assert shared.head(monitor, If_None_Match=end["ETag"]).status == 304
 
 
+def test_a_document_that_is_not_what_if_match_names_is_412(shared: Site) -> None:
+    monitor = running(shared)
+    pending = shared.get(monitor)["ETag"]
+
+    kept = shared.get(monitor, If_Match=pending)
+    shared.bench.open("a")
+    end = shared.end_of(monitor)
+    gone = shared.get(monitor, If_Match=pending)
+
+    assert kept.status == 202
+    assert (gone.status, gone.document["code"]) == (412, "precondition-failed")
+    assert shared.get(monitor, If_Match=end["ETag"]).status == 200
+    assert shared.get(monitor, If_Unmodified_Since=end["Last-Modified"]).status == 200
+    assert shared.get(monitor, If_Unmodified_Since="Wed, 21 Oct 2015 07:28:00 GMT").status == 412
+
+
+def test_what_a_client_accepts_may_come_on_several_lines(shared: Site) -> None:
+    """RFC 9110 §5.3; servers of WSGI make one of them."""
+    if shared.framework == "flask":
+        pytest.skip("its client does not send two")
+    monitor = shared.defer()
+
+    answer = shared.ask("GET", monitor, [("Accept", "text/plain;q=0.1"), ("Accept", "text/html")])
+
+    assert answer["Content-Type"].startswith("text/html")
+
+
 def test_the_etag_stays_while_nothing_changes(shared: Site) -> None:
     monitor = running(shared)
 

@@ -9,6 +9,7 @@ import pytest
 from tests.stores.places import usual
 from tests.web.apps.bench import CHUNKS, PAGES
 from tests.web.clients import BASE, StarletteClient
+from tests.web.sites import saying
 
 from deferit import ASGIMiddleware
 
@@ -214,6 +215,34 @@ def test_a_result_is_private_at_least(shared: Site, own: str, replayed: str) -> 
     assert result["Cache-Control"] == replayed
 
 
+def test_no_store_is_kept_on_whichever_line_it_stands(shared: Site) -> None:
+    lines = [["Cache-Control", "max-age=60"], ["Cache-Control", "no-store"]]
+
+    result = shared.result_of(shared.say(200, b"", lines))
+
+    assert "no-store" in ", ".join(result.all("Cache-Control"))
+
+
+def test_fields_that_deferit_sets_are_not_there_twice(shared: Site) -> None:
+    """A route of an API that ends may have a `Sunset` of its own (RFC 8594); the result's says when that is gone."""
+    own = [["Sunset", "Sat, 31 Dec 2050 23:59:59 GMT"], ["AsyncResult", "1"]]
+
+    monitor = shared.say(200, b"", own)
+    result = shared.result_of(monitor)
+
+    assert result.all("Sunset") == [shared.get(monitor)["Sunset"]]
+    assert result.all("AsyncResult") == ["200"]
+
+
+def test_a_final_response_keeps_a_sunset_of_its_own(shared: Site) -> None:
+    own = [["Sunset", "Sat, 31 Dec 2050 23:59:59 GMT"], ["AsyncResult", "1"]]
+
+    answer = shared.post("/say", saying(200, b"", own), Prefer="wait=20")
+
+    assert answer.all("Sunset") == ["Sat, 31 Dec 2050 23:59:59 GMT"]
+    assert answer.all("AsyncResult") == ["200"]
+
+
 def test_a_result_has_the_handlers_etag(shared: Site) -> None:
     monitor = shared.say(200, b"body", [["ETag", 'W/"mine"']])
 
@@ -244,6 +273,60 @@ def test_a_result_that_is_no_success_ignores_preconditions(shared: Site) -> None
     tag = shared.result_of(monitor)["ETag"]
 
     assert shared.get(monitor + "/result", If_None_Match=tag).status == 500
+    assert shared.get(monitor + "/result", If_Match='"other"').status == 500
+
+
+def test_a_result_that_is_not_what_if_match_names_is_412(shared: Site) -> None:
+    monitor = shared.say(200, b"0123456789")
+    tag = shared.result_of(monitor)["ETag"]
+
+    refused = [
+        shared.get(monitor + "/result", If_Match='"other"'),
+        shared.get(monitor + "/result", If_Match=f"W/{tag}"),
+        shared.get(monitor + "/result", If_Match='"other"', Range="bytes=0-1"),
+        shared.get(monitor + "/result", If_Match='"other"', If_None_Match=tag),
+    ]
+
+    for answer in refused:
+        assert (answer.status, answer.document["code"]) == (412, "precondition-failed")
+    assert shared.get(monitor + "/result", If_Match=tag, Range="bytes=0-1").body == b"01"
+    assert shared.get(monitor + "/result", If_Match="*").status == 200
+
+
+def test_a_weak_tag_is_never_what_if_match_names(shared: Site) -> None:
+    """RFC 9110 §13.1.1: the comparison is strong."""
+    monitor = shared.say(200, b"body", [["ETag", 'W/"mine"']])
+    shared.result_of(monitor)
+
+    assert shared.get(monitor + "/result", If_Match='W/"mine"').status == 412
+
+
+@pytest.mark.parametrize(
+    ("until", "status"),
+    [
+        ("Wed, 21 Oct 2015 07:27:59 GMT", 412),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 200),
+        ("yesterday", 200),
+    ],
+)
+def test_a_result_that_was_modified_since_is_412(shared: Site, until: str, status: int) -> None:
+    monitor = shared.say(200, b"", [["Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT"]])
+    shared.result_of(monitor)
+
+    assert shared.get(monitor + "/result", If_Unmodified_Since=until).status == status
+
+
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
+def test_tags_may_come_on_several_lines(shared: Site, field: str) -> None:
+    """RFC 9110 §5.3; servers of WSGI make one of them."""
+    if shared.framework == "flask":
+        pytest.skip("its client does not send two")
+    monitor = shared.say(200, b"body")
+    tag = shared.result_of(monitor)["ETag"]
+
+    answer = shared.ask("GET", monitor + "/result", [(field, '"other"'), (field, tag)])
+
+    assert answer.status == {"If-Match": 200, "If-None-Match": 304}[field]
 
 
 def test_head_of_a_result_has_its_fields_and_no_body(shared: Site) -> None:

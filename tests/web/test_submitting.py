@@ -457,6 +457,16 @@ def test_a_configured_route_may_have_mode_prefer(build: Build) -> None:
     assert deferred.status == 202
 
 
+def test_head_of_a_configured_route_says_what_get_varies_by(build: Build) -> None:
+    """RFC 9110 §9.3.2: its answer has the fields of GET's."""
+    site = build(routes={"GET /configured": {"mode": "prefer"}})
+
+    head = site.head("/configured", Prefer="respond-async")
+
+    assert (head.status, head["Vary"]) == (200, "Prefer")
+    assert "Vary" not in site.head("/plain")
+
+
 def test_the_mode_of_the_middleware_holds_for_marks_that_have_none(build: Build) -> None:
     site = build(mode="prefer")
 

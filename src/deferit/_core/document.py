@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from werkzeug.http import http_date, parse_date, parse_etags
+from werkzeug.http import http_date
 
 from deferit._core.body import StoredBody
 from deferit._core.estimate import estimate
@@ -17,12 +17,14 @@ from deferit._core.http import (
     NEVER_REPLAYED,
     Pairs,
     Response,
+    every,
     first,
     json_bytes,
     without,
 )
 from deferit._core.job import Failure, Job, Result, Status
 from deferit._core.layers import VARYING
+from deferit._core.preconditions import has, instant, is_met
 from deferit._core.prefer import NOTHING
 from deferit._core.problems import NO_RESULT_STATUS, PROBLEMS, problem, problem_type
 from deferit._core.queries import MOST_AHEAD
@@ -31,8 +33,6 @@ from deferit._core.representations import JSON
 from deferit._core.sealed import token_of
 
 if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
-
     from deferit._core.estimate import Estimate, Outlook
     from deferit._core.http import Body, Request
     from deferit._core.policy import Deferral
@@ -222,9 +222,14 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
     request: Request,
     shown: Representation = JSON,
 ) -> Response:
-    """Return the monitor's answer: 202 while the job is pending, 200 for ever after, 304 if the client has it."""
-    told = status_document(job, site, now, outlook)
+    """Return the monitor's answer: 202 while the job is pending, 200 for ever after.
+
+    304 if the client has this state, 412 if it means another one.
+    """
     tag = shown.tag(job)
+    if not is_met(request.headers, tag, job.finished_at, weakly=True):
+        return problem("precondition-failed")
+    told = status_document(job, site, now, outlook)
     link = ("Link", _links(told))
     if job.finished_at is not None:
         headers = (
@@ -241,7 +246,7 @@ def monitor(  # noqa: PLR0913, PLR0917  all that an answer depends on
             link,
         )
     headers = (*headers, ("Cache-Control", "private, no-cache"), VARYING, *GUARDED)
-    if _has(request.headers, tag, job.finished_at):
+    if has(request.headers, tag, job.finished_at):
         return Response(304, without(headers, frozenset({"location"})))
     status = 200 if told["done"] else 202
     return Response(status, (*shown.headers, *headers), shown.body(told, now))
@@ -267,23 +272,6 @@ def event(job: Job, site: Site, now: float, outlook: Outlook | None) -> bytes:
     return b"id: %d\nevent: status\ndata: %b\n\n" % (job.revision, data)
 
 
-def _has(asked: Headers, tag: str, modified: float | None) -> bool:
-    """Whether the client has this representation; the date counts only without a tag (RFC 9110 §13.2.2)."""
-    if_none_match = asked.get("If-None-Match")
-    if if_none_match:
-        return is_known(tag, if_none_match)
-    since = _instant(asked.get("If-Modified-Since"))
-    if since is None or modified is None:
-        return False
-    return int(modified) <= since
-
-
-def is_known(tag: str, if_none_match: str) -> bool:
-    """Whether the client has this representation (weak comparison, RFC 9110 §13.1.2)."""
-    known = parse_etags(if_none_match)
-    return known.contains_raw(tag) or known.contains_weak(tag.removeprefix("W/").strip('"'))
-
-
 def still_pending(
     job: Job, site: Site, now: float, outlook: Outlook | None, shown: Representation = JSON
 ) -> Response:
@@ -306,8 +294,8 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
     if job.result is None or token_of(job.result):
         return no_result(job, site)
     dropped = NEVER_REPLAYED if cookies else NEVER_REPLAYED | {"set-cookie"}
-    own = without(job.result.headers, dropped | {"etag", "vary"})
-    no_store = "no-store" in (first(own, "cache-control") or "").lower()
+    own = without(job.result.headers, dropped | {"etag", "vary", "sunset"} | _OF_ASYNC_RESULT)
+    no_store = any("no-store" in rule.lower() for rule in every(own, "cache-control"))
     headers = (
         *(own if no_store else without(own, frozenset({"cache-control"}))),
         *(() if no_store else (("Cache-Control", "private"),)),
@@ -318,27 +306,19 @@ def result(job: Job, site: Site, request: Request, *, cookies: bool) -> Response
     )
     status = _replayed_status(job.result.status)
     # "A server MUST ignore all received preconditions if its response … would have been … other than a 2xx" (§13.2.1)
-    is_conditional = 200 <= status < 300  # noqa: PLR2004  a 2xx
-    if is_conditional and _has(request.headers, job.result.etag, _last_modified(job.result)):
-        return Response(304, without(headers, frozenset({"content-type", "location"})))
+    if 200 <= status < 300:  # noqa: PLR2004  a 2xx
+        validators = (job.result.etag, _last_modified(job.result))
+        if not is_met(request.headers, *validators):
+            return problem("precondition-failed")
+        if has(request.headers, *validators):
+            return Response(304, without(headers, frozenset({"content-type", "location"})))
     whole = Response(status, headers, _body(job))
     return ranged(whole, request, job.result.etag) if job.result.status == OK else whole
 
 
 def _last_modified(result: Result) -> float | None:
     """Return when the handler says that its response has last changed."""
-    return _instant(first(result.headers, "last-modified"))
-
-
-def _instant(text: str | None) -> float | None:
-    """Return the instant of an HTTP date; None if there is none that can be read."""
-    if text is None:
-        return None
-    try:
-        date = parse_date(text)
-    except (ValueError, OverflowError):  # a year of a hundred digits
-        return None
-    return None if date is None else date.timestamp()
+    return instant(first(result.headers, "last-modified"))
 
 
 def _replayed_status(status: int) -> int:
@@ -354,9 +334,8 @@ def answered_in_time(response: Response) -> Response:
 
 def replayed(response: Response) -> Response:
     """Return the answer to a request whose key has a job already."""
-    return Response(
-        response.status, (*response.headers, ("Idempotent-Replayed", "true")), response.body
-    )
+    own = without(response.headers, frozenset({"idempotent-replayed"}))
+    return Response(response.status, (*own, ("Idempotent-Replayed", "true")), response.body)
 
 
 def event_stream(events: Body) -> Response:
@@ -375,13 +354,17 @@ def final(job: Job, site: Site) -> Response:
     """Return the handler's own response in place of a 202, untouched."""
     if job.result is None or token_of(job.result):
         return no_result(job, site)
-    headers = without(job.result.headers, NEVER_REPLAYED)
+    headers = without(job.result.headers, NEVER_REPLAYED | _OF_ASYNC_RESULT)
     status = _replayed_status(job.result.status)
     return Response(status, (*headers, *_told(job, site)), _body(job))
 
 
 def _vary(headers: Pairs) -> Pairs:
     return tuple(pair for pair in headers if pair[0].lower() == "vary")
+
+
+_OF_ASYNC_RESULT = frozenset({"asyncresult"})
+"""What the handler's response leaves to deferit: a field of one value, of which there must not be two."""
 
 
 def _told(job: Job, site: Site) -> Pairs:

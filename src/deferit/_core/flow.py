@@ -34,14 +34,16 @@ from deferit._core.effects import (
 )
 from deferit._core.estimate import NOTHING, seconds_until_room
 from deferit._core.events import Events
-from deferit._core.http import Pairs, Response
+from deferit._core.http import Pairs, Response, listed
 from deferit._core.idempotency import InvalidKey, client_key, identity
 from deferit._core.ids import PATTERN
 from deferit._core.job import Job, Status
 from deferit._core.layers import exposed, in_place_of, varying
 from deferit._core.listing import list_jobs
+from deferit._core.preconditions import is_known, is_met
 from deferit._core.problems import PROBLEMS, method_not_allowed, problem, problem_response
 from deferit._core.queries import Get, Load
+from deferit._core.recorder import ResultTooLarge
 from deferit._core.representations import (
     EVENTS_TYPE,
     JSON,
@@ -107,6 +109,8 @@ def submit(submission: Submission) -> Flow:
         response = _refusal(submission, "idempotency-key-reused")
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
+    except ResultTooLarge:
+        response = _refusal(submission, "result-too-large")
     except TooManyJobs as exc:
         response = yield from _crowded(submission, "too-many-jobs", exc.args[0], exc.args[0])
     except QueueFull as exc:
@@ -294,17 +298,23 @@ def monitor(visit: Visit, job: Job) -> Flow:
     if media_type == EVENTS_TYPE:
         return (yield from events(visit, job))
     shown = JSON if media_type == JSON_TYPE else representation(visit.request)
-    if_none_match = visit.request.headers.get("If-None-Match")
-    has_changed = if_none_match and not document.is_known(shown.tag(job), if_none_match)
-    if visit.prefer.wait and not job.is_finished and not has_changed:
-        revision = job.revision if if_none_match else None
-        job = yield from _waited(job, min(visit.prefer.wait, visit.max_wait), revision)
+    if visit.prefer.wait and not job.is_finished:
+        job = yield from _awaited(visit, job, shown.tag(job))
     if job.is_finished:
         shown = yield from _with_result(job, shown)
         now = max(visit.at, job.updated_at)  # it was perhaps waited for
         return document.monitor(job, visit.site, now, None, visit.request, shown)
     now, outlook = yield from _foreseen(job)
     return document.monitor(job, visit.site, now, outlook, visit.request, shown)
+
+
+def _awaited(visit: Visit, job: Job, tag: str) -> Generator[Effect, Any, Job]:
+    """Return the job as soon as it is finished, or, to a client that has the tag of a state, in another one."""
+    known = listed(visit.request.headers, "If-None-Match")
+    if known and not is_known(tag, known):
+        return job
+    seconds = min(visit.prefer.wait or 0, visit.max_wait)
+    return (yield from _waited(job, seconds, job.revision if known else None))
 
 
 def _with_result(job: Job, shown: Representation) -> Generator[Effect, Any, Representation]:
@@ -337,7 +347,7 @@ def result(visit: Visit, job: Job) -> Flow:
 
 def delete(visit: Visit, job: Job) -> Flow:
     """DELETE M: cancel what is not finished, purge what is."""
-    if not _matches(job, visit.request.headers.get("If-Match")):
+    if not _is_meant(visit, job):
         return problem("precondition-failed")
     if not job.is_finished:
         return (yield from _cancel(visit, job))
@@ -347,6 +357,8 @@ def delete(visit: Visit, job: Job) -> Flow:
 
 def cancel(visit: Visit, job: Job) -> Flow:
     """POST M/cancel: cancel, whatever happens only once; a person is led on to the monitor."""
+    if not _is_meant(visit, job):
+        return problem("precondition-failed")
     if not job.is_finished:
         return (yield from _cancel(visit, job))
     return _too_late(visit, job)
@@ -374,11 +386,9 @@ def _cancel(visit: Visit, job: Job) -> Flow:
     return (yield from _cancel(visit, after))
 
 
-def _matches(job: Job, if_match: str | None) -> bool:
-    """Whether ``If-Match`` allows a change (strong comparison, but a pending job's own weak tag will do)."""
-    if not if_match or if_match.strip() == "*":
-        return True
-    return JSON.tag(job) in {tag.strip() for tag in if_match.split(",")}
+def _is_meant(visit: Visit, job: Job) -> bool:
+    """Whether a job is what a client means to change; of a pending one its own weak tag will do, it has no other."""
+    return is_met(visit.request.headers, JSON.tag(job), job.finished_at, weakly=True)
 
 
 def _foreseen(

@@ -158,6 +158,11 @@ class Response(msgspec.Struct, frozen=True):
         return first(self.headers, name)
 
 
+def listed(headers: Headers, name: str) -> str:
+    """Return all members of a list, which may come on several lines (RFC 9110 §5.3), on one line."""
+    return ", ".join(headers.getlist(name))
+
+
 def is_host(text: str) -> bool:
     """Whether a text can stand in a URL as host and port (RFC 3986 §3.2.2), whoever it names."""
     return _HOST.fullmatch(text) is not None
@@ -175,6 +180,12 @@ def first(pairs: Pairs, name: str) -> str | None:
     return None
 
 
+def every(pairs: Pairs, name: str) -> list[str]:
+    """Return all values of a field, whatever the case of its name."""
+    wanted = name.lower()
+    return [value for key, value in pairs if key.lower() == wanted]
+
+
 def without(pairs: Pairs, names: frozenset[str]) -> Pairs:
     """Return the fields whose lower-case name is not among ``names``."""
     return tuple([pair for pair in pairs if pair[0].lower() not in names])
@@ -183,7 +194,7 @@ def without(pairs: Pairs, names: frozenset[str]) -> Pairs:
 def merged(pairs: Pairs, name: str, members: tuple[str, ...]) -> Pairs:
     """Return the fields with ``members`` added to the list-valued field ``name``, each once."""
     wanted, joined = name.lower(), ", ".join(members)
-    present = [value for key, value in pairs if key.lower() == wanted]
+    present = every(pairs, name)
     if not present:
         return (*pairs, (name, joined)) if members else pairs
     if present == [joined]:

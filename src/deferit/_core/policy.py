@@ -279,7 +279,12 @@ class Routes:
         return bool(self._literal or self._patterns)
 
     def find(self, method: str, path: str) -> Route | None:
-        """Return the route that a request fits, or None."""
+        """Return the route that a request fits, or None.
+
+        HEAD fits where GET does: it is never deferred, but its answer has the fields of GET's (RFC 9110 §9.3.2).
+        """
+        if method == "HEAD":
+            method = "GET"
         for route in self._literal.get(path, ()):
             if _allows(route, method):
                 return route

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
 
 from deferit import pages
-from deferit._core.http import first, json_bytes
+from deferit._core.http import first, json_bytes, listed
 from deferit.pages.places import MONITOR, Place
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _JSON_FIELDS = (("Content-Type", JSON_TYPE),)
 
 def preferred(request: Request) -> str:
     """Return the media type that a client likes best; JSON where it has no preference."""
-    wanted = request.headers.get("Accept", "")
+    wanted = listed(request.headers, "Accept")
     if "text/" not in wanted.lower():
         return (
             JSON_TYPE  # most clients; werkzeug's parser takes as long as all the rest of the answer

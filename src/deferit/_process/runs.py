@@ -12,8 +12,9 @@ import anyio
 
 from deferit._core.commands import Append
 from deferit._core.queries import Load
-from deferit._core.recorder import Recorder
+from deferit._core.recorder import Recorder, ResultTooLarge
 from deferit._loops import is_canceled
+from deferit._process.trials import End
 from deferit.context import RunningJob, current
 from deferit.exceptions import StoreUnavailable
 from deferit.executors.base import Work
@@ -21,7 +22,6 @@ from deferit.executors.base import Work
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from deferit._core.http import Response
     from deferit._core.job import Job
     from deferit._process.trials import Trial
     from deferit._process.worker import Worker
@@ -135,10 +135,12 @@ class Run(RunningJob, Work):
         assert self.trial is not None
         return self.trial
 
-    def response(self) -> Response | None:
-        """Return the whole response as it was sent, None if there is none."""
+    def end(self, escaped: BaseException | None) -> End:
+        """Return how it has ended, for its trial; ``escaped`` is what came out of the application."""
         recorder = self.recorder
-        return recorder.response() if recorder.is_whole and not recorder.is_too_large else None
+        if recorder.is_too_large:
+            return End(None, ResultTooLarge())  # whatever the application made of that
+        return End(recorder.response() if recorder.is_whole else None, escaped)
 
     def begin(self) -> None:
         """Take note that it begins now: it may have waited until others were over."""

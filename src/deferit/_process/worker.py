@@ -23,7 +23,6 @@ from deferit._process.durations import Durations
 from deferit._process.runs import Run
 from deferit._process.server import is_stopping
 from deferit._process.slots import Slots
-from deferit._process.trials import End
 from deferit._records import decode_captured
 from deferit._signals import AsyncSignal
 from deferit.exceptions import JobNotFound, LeaseLost
@@ -269,7 +268,7 @@ class Worker:
         try:
             if run.canceled or isinstance(escaped, LeaseLost):
                 return
-            if run.trial is None or not run.trial.holds_end(End(run.response(), escaped)):
+            if run.trial is None or not run.trial.holds_end(run.end(escaped)):
                 self.finish(run, escaped)
         except Exception:  # the run must leave, or its lease would be renewed for ever
             logger.exception("%s: the end of a job could not be taken down", run.route)
