@@ -62,6 +62,9 @@ class Hosted(ABC):
         """Be in a process that is no web server's: claim so many jobs at once, or with None only those that are told.
 
         0 means as many as the option ``concurrency`` says. Called before anything else is asked of it.
+
+        Raises:
+            OptionError: its store is not shared with other processes.
         """
 
     @abstractmethod

@@ -78,6 +78,8 @@ class Facts:
     """Whether a layer of the application reads the headers of the proxy."""
     is_readable: bool = True
     """Whether the handlers of the application could be looked through."""
+    ignored: tuple[str, ...] = ()
+    """Variables of the environment that look like options, and name none."""
     now: float = 0.0
 
 
@@ -191,6 +193,18 @@ def urls(facts: Facts) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "urls", found, advice)
 
 
+def environment(facts: Facts) -> Iterator[Finding]:
+    """What the environment says is heard."""
+    for name in facts.ignored:
+        found = f"{name} is set, and there is no option of that name"
+        yield Finding(
+            Level.WARNING,
+            "environment",
+            found,
+            "write DEFERIT_ and the name of an option, in capitals, or take it away",
+        )
+
+
 def marks(facts: Facts) -> Iterator[Finding]:
     """What is started again is safe to repeat."""
     for marked in facts.marked:
@@ -212,4 +226,13 @@ def clock(facts: Facts) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (middleware, store, workers, file, urls, marks, clock)
+CHECKS: tuple[Check, ...] = (
+    middleware,
+    store,
+    workers,
+    file,
+    urls,
+    environment,
+    marks,
+    clock,
+)
