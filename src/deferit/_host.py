@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from deferit._loops import current_loop
-from deferit.exceptions import OptionError, StartupFailed, StoreUnavailable
+from deferit.exceptions import HOW_TO_WRAP, OptionError, StartupFailed, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,8 +132,8 @@ class Host:
     def _host(self, found: Hosted | None) -> None:
         if found is None:
             raise OptionError(
-                f"{self.target} has no deferit middleware around it; name the application that app.wsgi_app = "
-                "WSGIMiddleware(app.wsgi_app) or app.add_middleware(ASGIMiddleware) was said of"
+                f"{self.target} has no deferit middleware around it; name the application that has one, "
+                f"or add it: {HOW_TO_WRAP}"
             )
         found.host(self._concurrency)
         self._hosted = found

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from deferit.exceptions import HOW_TO_WRAP
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods that may be repeated (RFC 9110 §9.2.2)."""
 
@@ -93,7 +95,7 @@ def examined(facts: Facts) -> list[Finding]:
 
 def middleware(facts: Facts) -> Iterator[Finding]:
     """There is one middleware, and it has something to do."""
-    add = "add app.wsgi_app = WSGIMiddleware(app.wsgi_app) or app.add_middleware(ASGIMiddleware)"
+    add = f"add {HOW_TO_WRAP}"
     names = ", ".join(marked.name for marked in facts.marked)
     if facts.middlewares == 0 and facts.marked:
         yield Finding(
