@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from deferit._loops import current_loop
-from deferit.exceptions import OptionError, StartupFailed, StoreUnavailable
+from deferit.exceptions import HOW_TO_WRAP, OptionError, StartupFailed, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +62,9 @@ class Hosted(ABC):
         """Be in a process that is no web server's: claim so many jobs at once, or with None only those that are told.
 
         0 means as many as the option ``concurrency`` says. Called before anything else is asked of it.
+
+        Raises:
+            OptionError: its store is not shared with other processes.
         """
 
     @abstractmethod
@@ -129,8 +132,8 @@ class Host:
     def _host(self, found: Hosted | None) -> None:
         if found is None:
             raise OptionError(
-                f"{self.target} has no deferit middleware around it; name the application that app.wsgi_app = "
-                "WSGIMiddleware(app.wsgi_app) or app.add_middleware(ASGIMiddleware) was said of"
+                f"{self.target} has no deferit middleware around it; name the application that has one, "
+                f"or add it: {HOW_TO_WRAP}"
             )
         found.host(self._concurrency)
         self._hosted = found

@@ -105,6 +105,11 @@ class Middleware(Hosted):
         return os.getpid() in self._engines
 
     def host(self, concurrency: int | None) -> None:
+        if not self.options.store.is_shared:
+            raise OptionError(
+                f"store={self.options.store.url!r} is each process's own, so there are no jobs in it to be run here; "
+                "have this process and the web processes use the same file or server, for example 'sqlite:///jobs.db'"
+            )
         self._hosting = Hosting(self.options.concurrency if concurrency == 0 else concurrency)
 
     @property

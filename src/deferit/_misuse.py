@@ -16,8 +16,8 @@ ARGUMENTS = {"wsgi": 2, "asgi": 3}
 """How many arguments applications are called with (PEP 3333; the ASGI specification)."""
 
 ADVICE = {
-    "wsgi": "write app.wsgi_app = WSGIMiddleware(app.wsgi_app)",
-    "asgi": "write app.add_middleware(ASGIMiddleware), or ASGIMiddleware(app)",
+    "wsgi": "write app.wsgi_app = WSGIMiddleware(app.wsgi_app), or WSGIMiddleware(application)",
+    "asgi": "write app.add_middleware(ASGIMiddleware), or ASGIMiddleware(application)",
 }
 
 DEEPEST = 20

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from deferit._core.policy import Mark
 from deferit._schedule import mark_from_text
 from deferit.context import RunningJob, current
-from deferit.exceptions import OptionError
+from deferit.exceptions import HOW_TO_WRAP, OptionError
 from deferit.frameworks import placeholder
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _warn_once(handler: Callable[..., Any]) -> None:
     name = getattr(handler, "__qualname__", repr(handler))
     warnings.warn(
         f"{name} is marked @deferred, but no deferit middleware is around the application, so it runs as if it were "
-        "not marked; add app.wsgi_app = WSGIMiddleware(app.wsgi_app) or app.add_middleware(ASGIMiddleware)",
+        f"not marked; add {HOW_TO_WRAP}",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -73,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "deferit work", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("target", metavar="MODULE:APP", help="the application, as servers name it")
+    parser.add_argument(
+        "target",
+        metavar="MODULE:APP",
+        help="the application, as servers name it; MODULE:FACTORY() calls a factory",
+    )
     parser.add_argument("--concurrency", type=_count, metavar="N", help="jobs to run at once")
     parser.add_argument("--drain", action="store_true", help="exit when no job is due")
     given = parser.parse_args(arguments)

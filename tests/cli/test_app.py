@@ -33,6 +33,18 @@ def test_every_command_has_help_and_json(deferit: Deferit, command: str) -> None
     assert "--json" in done.out or command == "jobs"
 
 
+def test_the_help_of_work_is_its_own(deferit: Deferit) -> None:
+    said = " ".join(deferit("work", "--help").out.split())
+
+    assert said.startswith(
+        "Usage: deferit work [OPTIONS] MODULE:APP Run the jobs of an application"
+    )
+    assert "Args:" not in said
+    assert said.count("It exits with 0") == 1
+    for option in ("--concurrency INT How many jobs", "--drain End when no job is due."):
+        assert option in said
+
+
 def test_the_version_is_deferits(deferit: Deferit) -> None:
     assert deferit("--version").out.strip() == __version__
 

@@ -11,7 +11,7 @@ from tests.cli.test_jobs import draft
 
 from deferit._core.commands import Create
 from deferit.cli.doctor.checks import Facts, Finding, Level, Marked, StoreFacts, examined
-from deferit.cli.doctor.look import store_facts, workers
+from deferit.cli.doctor.look import ignored, store_facts, workers
 from deferit.stores.memory import MemoryStore
 from deferit.stores.sqlite import SQLiteStore
 
@@ -53,6 +53,7 @@ def test_nothing_is_wrong_with_a_sound_application() -> None:
         ({"store": StoreFacts(url="s", mode=0o644)}, "problem", "file", "mode 0644"),
         ({"store": StoreFacts(url="s", disk="nfs4")}, "problem", "file", "lies on nfs4"),
         ({"store": StoreFacts(url="s", newest=1100.0)}, "problem", "clock", "100 seconds"),
+        ({"ignored": ("DEFERIT_STOER",)}, "warning", "environment", "DEFERIT_STOER is set"),
         ({"proxy": "DYNO is set"}, "warning", "urls", "DYNO is set"),
     ],
 )
@@ -117,6 +118,12 @@ def test_the_number_of_processes_is_told_by_what_servers_read(
     (tmp_path / "gunicorn.conf.py").write_text(config)
 
     assert workers(environ, tmp_path) == found
+
+
+def test_variables_that_no_option_has_are_ignored() -> None:
+    environ = {"DEFERIT_STOER": "x", "DEFERIT_STORE": "x", "DEFERIT_MAX_WAIT": "1", "HOME": "/"}
+
+    assert ignored(environ) == ("DEFERIT_STOER",)
 
 
 def test_a_store_is_looked_at_and_none_is_made(tmp_path: Path) -> None:

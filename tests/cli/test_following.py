@@ -65,6 +65,22 @@ def test_a_result_is_written_to_a_file(deferit: Deferit, server: Server, tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_no_plain_file_stays_what_it_is(
+    deferit: Deferit, server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    done = deferit("call", "POST", f"{server.url}/work/report", "-o", str(path), "--quiet")
+
+    told = os.read(reader, 1_000)
+    os.close(reader)
+    assert done.code == 0
+    assert told
+    assert path.is_fifo()
+
+
 def test_a_job_is_waited_for_by_its_url(deferit: Deferit, server: Server) -> None:
     monitor = httpx.post(f"{server.url}/work/report").headers["Location"]
 
@@ -119,6 +135,11 @@ def test_a_body_is_sent_as_what_it_seems_to_be(
     [
         (["call", "POST"], "URL"),
         (["call", "POST", "http://127.0.0.1", "-d", "@nowhere"], "the file cannot be read"),
+        (
+            ["call", "POST", "http://127.0.0.1", "-o", "no/such/folder/x"],
+            "there is no folder no/such",
+        ),
+        (["wait", "http://127.0.0.1/jobs/1", "-o", "/"], "is a folder"),
         (["call", "POST", "http://127.0.0.1", "-H", "nonsense"], "write 'Name: value'"),
         (["call", "POST", "nonsense"], "deferit: "),
         (["wait", "http://127.0.0.1/jobs/1", "--timeout", "-1"], "timeout=-1"),
@@ -139,7 +160,7 @@ def test_a_server_out_of_reach_ends_with_4(deferit: Deferit) -> None:
     done = deferit("call", "POST", "http://127.0.0.1:1/reports")
 
     assert done.code == 4
-    assert done.err.startswith("deferit: ")
+    assert done.err.startswith("deferit: http://127.0.0.1:1/reports cannot be reached: ")
 
 
 def test_a_timeout_ends_with_4_and_says_how_to_go_on(deferit: Deferit, server: Server) -> None:

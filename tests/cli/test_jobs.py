@@ -94,6 +94,15 @@ def test_the_list_can_be_narrowed(deferit: Deferit, options: list[str], numbers:
     assert [job["id"] for job in json.loads(done.out)] == [draft(number).id for number in numbers]
 
 
+@pytest.mark.usefixtures("url")
+def test_the_environment_says_which_application(
+    deferit: Deferit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFERIT_APPLICATION", "other")
+
+    assert deferit("jobs", "ls").out.startswith(draft(3).id)
+
+
 def test_more_jobs_than_a_page_are_listed(deferit: Deferit, store: SQLiteStore) -> None:
     store.execute([Create(draft(number), b"") for number in range(250)])
 

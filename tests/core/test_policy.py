@@ -96,6 +96,7 @@ def test_a_mark_may_have_a_schedule_in_the_other_modes() -> None:
         ({"concurrency": 0}, "concurrency=0 is not a whole number of at least 1"),
         ({"concurrency": 1.5}, "concurrency=1.5 is not a whole number"),
         ({"repeatable": "yes"}, "repeatable='yes' is neither True nor False"),
+        ({"coalesce": "no"}, "coalesce='no' is neither True nor False"),
         ({"name": 7}, "name=7 is not a name: write a short text"),
         ({"schedule": NIGHTLY, "mode": "auto"}, "schedule= and mode='auto' exclude each other"),
         ({"wiat": 2}, "there is no mark 'wiat'; did you mean 'wait'. there are: accept, "),
@@ -192,6 +193,15 @@ def test_the_client_says_how_long_to_wait_else_the_mark_else_the_option(
         assert found == Deferral(wait, prefer, is_tried=wait > 0)
 
 
+@pytest.mark.parametrize(("prefer", "wait"), [(NOTHING, 0.0), (ASYNC, 0.0), (Prefer(wait=5), 5.0)])
+def test_nobody_is_kept_waiting_for_a_window_by_the_option_auto(
+    prefer: Prefer, wait: float
+) -> None:
+    found = decide(Mark(schedule=NIGHTLY), Defaults(Mode.AUTO, wait=3.0), "POST", prefer)
+
+    assert found == Deferral(wait, prefer)
+
+
 def test_mode_prefer_waits_only_as_long_as_the_client_says() -> None:
     mark = Mark(mode=Mode.PREFER, wait=2)
 
@@ -269,6 +279,12 @@ def test_routes_have_marks() -> None:
     assert (found.mark.wait, found.label) == (2, "report")
     assert labels(routes, "GET", "/b") == "* /b"
     assert labels(routes, "POST", "/b") is None
+
+
+def test_all_routes_can_be_looked_through() -> None:
+    routes = routes_from(["GET /export/*", "POST /reports", "PUT /reports"])
+
+    assert [route.label for route in routes] == ["POST /reports", "PUT /reports", "GET /export/*"]
 
 
 def test_no_routes_are_false() -> None:

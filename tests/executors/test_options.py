@@ -59,6 +59,13 @@ def test_processes_cannot_see_into_memory() -> None:
         options_from({"executor": "worker", "store": "memory://"}, {})
 
 
+def test_a_worker_cannot_see_into_memory() -> None:
+    middleware = WSGIMiddleware(Flask(__name__).wsgi_app, store="memory://")
+
+    with pytest.raises(OptionError, match="store='memory://' is each process's own"):
+        middleware.host(0)
+
+
 def test_an_application_that_stands_in_no_module_has_to_be_named(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'jobs.db'}"
     nameless = WSGIMiddleware(Flask(__name__).wsgi_app, executor="processes", store=store)

@@ -15,7 +15,7 @@ from deferit._core.http import Request, Response
 from deferit.exceptions import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from deferit._core.prefer import Prefer
 
@@ -94,9 +94,8 @@ class Mark:
         if self.accept is not None and not _is_plain_function(self.accept):
             msg = f"accept={self.accept!r} is not a function of the request; an async one cannot be awaited here"
             raise OptionError(msg)
-        if not isinstance(self.repeatable, bool | None):
-            msg = f"repeatable={self.repeatable!r} is neither True nor False"
-            raise OptionError(msg)
+        for name in ("repeatable", "coalesce"):
+            _truth(name, getattr(self, name))
         if not isinstance(self.name, str | None):
             msg = f"name={self.name!r} is not a name: write a short text"
             raise OptionError(msg)
@@ -117,6 +116,12 @@ class Mark:
         if self.repeatable is not None:
             return self.repeatable
         return method in IDEMPOTENT or self.retries > 0
+
+
+def _truth(name: str, value: object) -> None:
+    if not isinstance(value, bool | None):
+        msg = f"{name}={value!r} is neither True nor False"
+        raise OptionError(msg)
 
 
 def _whole(name: str, value: object, least: int) -> None:
@@ -154,6 +159,8 @@ def decide(mark: Mark, defaults: Defaults, method: str, prefer: Prefer) -> Defer
     if not applies(mark, method):
         return None
     mode = mark.mode or defaults.mode
+    if mode is Mode.AUTO and mark.schedule is not None:
+        mode = Mode.ALWAYS  # a job that waits for its window ends in no time
     if mode is Mode.PREFER and not prefer.respond_async:
         return None
     wait = _wait(mark, defaults, prefer, mode)
@@ -277,6 +284,13 @@ class Routes:
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._literal or self._patterns)
+
+    def __iter__(self) -> Iterator[Route]:
+        """Yield them all: those of literal paths first."""
+        for routes in self._literal.values():
+            yield from routes
+        for _, route in self._patterns:
+            yield route
 
     def find(self, method: str, path: str) -> Route | None:
         """Return the route that a request fits, or None.

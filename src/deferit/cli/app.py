@@ -36,7 +36,7 @@ app.command(following.call)
 app.command(following.wait)
 app.command(jobs.app)
 app.command(doctor.doctor)
-app.command(working.work)
+app.command(working.work, help=working.ABOUT, help_epilogue="")
 
 
 def run(arguments: Sequence[str]) -> int:

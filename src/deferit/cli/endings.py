@@ -64,6 +64,8 @@ def _as_text(exc: Exception) -> str:
     if isinstance(exc, FollowTimeout | MonitorLost):
         words = words.partition("; wait(")[0]
         return f"deferit: {words}\nTo go on: deferit wait {printable(exc.url)}"
+    if isinstance(exc, httpx.TransportError):
+        return f"deferit: {printable(str(exc.request.url))} cannot be reached: {words}"
     return f"deferit: {words}"
 
 

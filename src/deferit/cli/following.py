@@ -97,6 +97,7 @@ def call(
         data: The body: a text, @FILE, or @- for stdin. JSON is sent as such, unless -H says otherwise.
     """
     manner = manner or Manner()
+    _refuse_no_file(manner.output)
     with client(manner) as sender:
         body, content_type = body_of(data)
         given = sender.headers.get("Content-Type", content_type)
@@ -114,8 +115,19 @@ def wait(url: str, /, *, manner: Manner | None = None) -> int:
         url: The monitor, as 'deferit call' shows it first, or the Location of a 202.
     """
     manner = manner or Manner()
+    _refuse_no_file(manner.output)
     with client(manner) as sender:
         return _follow(url, sender, manner)
+
+
+def _refuse_no_file(output: Path | None) -> None:
+    """See that the result has a place, before there is a job."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise OptionError(f"-o {output}: that is a folder; name a file")
+    if not output.parent.is_dir():
+        raise OptionError(f"-o {output}: there is no folder {output.parent}; make it first")
 
 
 @contextmanager
@@ -230,7 +242,11 @@ def _print(response: httpx.Response) -> None:
 
 
 def _save(response: httpx.Response, path: Path) -> None:
-    """Write to a file beside the one that is meant, so that there is never half of it."""
+    """Write to a file beside the one that is meant, so that there is never half of it; to a device, as it comes."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as device:
+            _write(response, device)
+        return
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") as file:

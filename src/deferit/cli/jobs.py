@@ -81,7 +81,8 @@ def ls(
     *,
     store: StoreUrl = DEFAULT,
     application: Annotated[
-        str, Parameter(name=("--application", "-a"), show_default=True)
+        str,
+        Parameter(name=("--application", "-a"), env_var="DEFERIT_APPLICATION", show_default=True),
     ] = "default",
     status: Status | None = None,
     route: str | None = None,

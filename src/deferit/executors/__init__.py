@@ -33,5 +33,6 @@ def executor_from_text(text: str) -> Executor | Dispatcher | None:
         return None
     raise OptionError(
         f"executor={text!r} names none; write 'worker' (`deferit work` runs the jobs), 'processes' or "
-        "'processes:orders.web:app' (children of this process do), 'inline' (for tests), or give an executor"
+        "'processes:orders.web:app' (children of this process do), 'inline' (for tests), or give an executor such as "
+        "CeleryExecutor(celery, app='orders.web:app')"
     )

@@ -14,7 +14,7 @@ from typing import Any
 ANSWER = "deferit.answer"
 """The entry of an environ that answers for a mounted route, where the application itself routes to it."""
 
-FRAMEWORKS = ("flask",)
+FRAMEWORKS = ("flask", "django")
 """Frameworks whose handlers cannot return Starlette's response, each with a module here."""
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from deferit.exceptions import HOW_TO_WRAP
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods that may be repeated (RFC 9110 §9.2.2)."""
 
@@ -78,6 +80,8 @@ class Facts:
     """Whether a layer of the application reads the headers of the proxy."""
     is_readable: bool = True
     """Whether the handlers of the application could be looked through."""
+    ignored: tuple[str, ...] = ()
+    """Variables of the environment that look like options, and name none."""
     now: float = 0.0
 
 
@@ -91,7 +95,7 @@ def examined(facts: Facts) -> list[Finding]:
 
 def middleware(facts: Facts) -> Iterator[Finding]:
     """There is one middleware, and it has something to do."""
-    add = "add app.wsgi_app = WSGIMiddleware(app.wsgi_app) or app.add_middleware(ASGIMiddleware)"
+    add = f"add {HOW_TO_WRAP}"
     names = ", ".join(marked.name for marked in facts.marked)
     if facts.middlewares == 0 and facts.marked:
         yield Finding(
@@ -191,6 +195,18 @@ def urls(facts: Facts) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "urls", found, advice)
 
 
+def environment(facts: Facts) -> Iterator[Finding]:
+    """What the environment says is heard."""
+    for name in facts.ignored:
+        found = f"{name} is set, and there is no option of that name"
+        yield Finding(
+            Level.WARNING,
+            "environment",
+            found,
+            "write DEFERIT_ and the name of an option, in capitals, or take it away",
+        )
+
+
 def marks(facts: Facts) -> Iterator[Finding]:
     """What is started again is safe to repeat."""
     for marked in facts.marked:
@@ -212,4 +228,13 @@ def clock(facts: Facts) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (middleware, store, workers, file, urls, marks, clock)
+CHECKS: tuple[Check, ...] = (
+    middleware,
+    store,
+    workers,
+    file,
+    urls,
+    environment,
+    marks,
+    clock,
+)

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ from deferit.cli.doctor.layers import (
     stack,
 )
 from deferit.exceptions import OptionError, StoreUnavailable
+from deferit.options import PREFIX, Options
 from deferit.stores._sqlite_file import DatabaseFile
 from deferit.stores.sqlite import SQLiteStore
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from deferit._core.job import Job
-    from deferit.options import Options
     from deferit.stores.base import Store
 
 PROXY_LAYERS = frozenset({"ProxyFix", "ProxyHeadersMiddleware"})
@@ -86,22 +87,20 @@ def facts_about(app: Any, environ: Mapping[str, str]) -> Facts:
         proxy=next((f"{name} is set" for name in PROXY_SIGNS if environ.get(name)), None),
         trusts_proxy=any(name_of(layer) in PROXY_LAYERS for layer in layers),
         is_readable=any(map(has_handlers, layers)),
+        ignored=ignored(environ),
         now=time.time(),
     )
 
 
+def ignored(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the variables of deferit's that no option has."""
+    known = {f"{PREFIX}{option.name.upper()}" for option in fields(Options)}
+    return tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in known))
+
+
 def _configured(options: Options) -> Iterator[Marked]:
-    """Yield the configured routes; the core asks for them by request only."""
-    routes = options.routes
-    literal = [route for found in routes._literal.values() for route in found]  # noqa: SLF001
-    for route in (*literal, *(route for _, route in routes._patterns)):  # noqa: SLF001
-        marked = described(route.mark, route.methods or ANY_METHOD)
-        yield Marked(
-            name=route.label,
-            methods=marked.methods,
-            repeatable=marked.repeatable,
-            retries=marked.retries,
-        )
+    for route in options.routes:
+        yield replace(described(route.mark, route.methods or ANY_METHOD), name=route.label)
 
 
 def store_facts(store: Store, application: str) -> StoreFacts:
