@@ -105,6 +105,12 @@ class Middleware(Hosted):
         return os.getpid() in self._engines
 
     def host(self, concurrency: int | None) -> None:
+        store = self.options.store
+        if not store.is_shared:
+            raise OptionError(
+                f"store={store.url!r} is this process's own, so no other process has put jobs in it; use for example "
+                "'sqlite:///deferit.db'"
+            )
         self._hosting = Hosting(self.options.concurrency if concurrency == 0 else concurrency)
 
     @property
