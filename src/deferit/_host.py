@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from deferit._loops import current_loop
+from deferit._loops import current_loop, run
 from deferit.exceptions import HOW_TO_WRAP, OptionError, StartupFailed, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ HOSTING = "deferit.hosting"
 """The entry of a lifespan's scope by which the middleware knows that its server is a host: a `Callable[[Hosted]]`."""
 
 LAST_WORDS = 1.0
-"""Seconds that an application has to end its lifespan once it has refused to start."""
+"""Seconds that the thread of a lifespan has to end once the application has refused to start, or says it has ended."""
 
 MOST_LOOKED_AT = 1_000
 """Objects that are looked at in search of a middleware."""
@@ -140,10 +140,14 @@ class Host:
 
     def close(self) -> None:
         """Let running jobs end within the option ``grace``, give back the rest, and end the lifespan."""
-        if self._hosted:
-            self._hosted.close()
+        self.give_back()
         if self._lifespan:
             self._lifespan.close()
+
+    def give_back(self) -> None:
+        """Do the same, but leave the lifespan alone: its start-up may not come to an end."""
+        if self._hosted:
+            self._hosted.close()
 
 
 # --- running one job -------------------------------------------------------------------------------------------------
@@ -165,10 +169,19 @@ def host_of(target: str) -> Host:
     key = os.getpid(), target  # nothing that was started survives a fork
     with _lock:
         if key not in _hosts:
-            host = Host(target)
-            host.start()
-            _hosts[key] = host
+            _hosts[key] = _started(target)
         return _hosts[key]
+
+
+def _started(target: str) -> Host:
+    """Return a new host; of one that cannot start nothing is left, so that the next try is a whole one."""
+    host = Host(target)
+    try:
+        host.start()
+    except BaseException:
+        host.close()
+        raise
+    return host
 
 
 def close_hosts(**_: object) -> None:
@@ -185,20 +198,29 @@ def load(target: str) -> Any:
     """Return what ``module:name`` names; ``module:name()`` is a function that makes it.
 
     Raises:
-        OptionError: it cannot be imported.
+        OptionError: there is no such module, or no such name in it; what the module itself raises comes through.
     """
     module_name, separator, path = target.partition(":")
-    if not separator or not module_name or not path:
+    if not separator or not module_name or not path or module_name.startswith("."):
         raise OptionError(
             f"{target!r} names no application; write module:name, as in orders.web:app"
         )
+    found = _imported(target, module_name)
     try:
-        found: Any = import_module(module_name)
         for name in path.removesuffix("()").split("."):
             found = getattr(found, name)
-    except (ImportError, AttributeError) as exc:
+    except AttributeError as exc:
         raise OptionError(f"{target!r} cannot be imported: {exc}") from exc
     return found() if path.endswith("()") else found
+
+
+def _imported(target: str, name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
+            raise  # one that it imports in turn
+        raise OptionError(f"{target!r} cannot be imported: {exc}") from exc
 
 
 def is_asgi(app: object) -> bool:
@@ -283,9 +305,10 @@ class _Lifespan:
         self._failure: BaseException | None = None
         self._is_up = False
         self._ready = threading.Event()
+        self._over = threading.Event()
         self._loop: Loop | None = None
         self._thread = threading.Thread(
-            target=anyio.run, args=(self._live,), name="deferit-lifespan", daemon=True
+            target=run, args=(self._live,), name="deferit-lifespan", daemon=True
         )
 
     def start(self) -> None:
@@ -305,10 +328,11 @@ class _Lifespan:
             raise self._failure
 
     def close(self) -> None:
-        """End the lifespan, and wait for it."""
+        """End the lifespan, and wait for it, but not for threads of handlers that outlast the grace."""
         if self._loop is not None:
             self._loop.post(self._ending.set)
-        self._thread.join()
+        self._over.wait()
+        self._thread.join(LAST_WORDS)
 
     async def _live(self) -> None:
         self._loop = current_loop()
@@ -324,11 +348,14 @@ class _Lifespan:
             await self._app(scope, self._receive, self._send)
         except (OptionError, StoreUnavailable) as exc:
             self._failure = exc
-        except Exception as exc:
+        except BaseException as exc:
             if self._is_up:
                 logger.exception("%s: the lifespan has failed", self._target, exc_info=exc)
+            elif not isinstance(exc, Exception):  # else the application knows none
+                self._failure = StartupFailed(self._target, f"it raised {exc!r}")
         finally:
             self._ready.set()
+            self._over.set()
 
     async def _receive(self) -> dict[str, Any]:
         if not self._has_begun:
@@ -343,3 +370,5 @@ class _Lifespan:
             self._failure = StartupFailed(self._target, reason)
         self._is_up |= message["type"] == "lifespan.startup.complete"
         self._ready.set()
+        if message["type"].startswith("lifespan.shutdown"):
+            self._over.set()

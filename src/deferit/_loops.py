@@ -1,17 +1,36 @@
-"""Wakes an event loop from any thread: asyncio's or trio's."""
+"""Event loops, asyncio's or trio's: runs one in a thread, wakes one from any other."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.lowlevel import RunVar, current_token
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], backend: str = "asyncio") -> None:
+    """Run a loop in this thread until its main task has ended, whatever others raise.
+
+    Where a task raises `SystemExit` or `KeyboardInterrupt`, asyncio ends the whole loop besides, as if that were the
+    program's own: then a handler that says `sys.exit` would take those of all other jobs with it.
+    """
+    if backend != "asyncio":
+        anyio.run(main, backend=backend)
+        return
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main())
+        while not task.done():
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_until_complete(task)
+        task.result()
 
 
 class Loop:

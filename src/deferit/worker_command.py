@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +27,19 @@ logger = logging.getLogger("deferit")
 LOOK = 0.1
 """Seconds between two looks whether anything is due, with ``--drain``."""
 
+LAST_WORDS = 5.0
+"""Seconds that threads have to end which outlast all else, such as those of handlers that outlasted the grace."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What it listens to."""
+
 HELP = """\
 Run the jobs of an application that wait in its store. The web processes beside it only accept and answer if they were
 started with DEFERIT_EXECUTOR=worker; otherwise both run jobs.
 
 SIGTERM, SIGINT: take no more jobs, give running ones the option grace, hand back the rest, exit; if it comes twice,
-exit at once. SIGHUP: the same, then begin anew with the code as it is now, as the same process.
+exit at once. SIGHUP: the same, then begin anew with the code as it is now, as the same process; unless it comes because
+the terminal was closed.
 
 It exits with 0 if it was told to end, or has drained; 1 if the application refuses to start; 2 if it was called
 wrongly; 4 if the store is out of reach; and with 128 and the number of the signal if it was told twice.
@@ -84,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return work(given.target, concurrency=given.concurrency, drain=given.drain)
 
 
+class _ToldEarly(BaseException):
+    """Ends the start of an application, which may take for ever."""
+
+
 class _Work:
     """The life of the command."""
 
@@ -94,6 +106,9 @@ class _Work:
         self._host = Host(target, concurrency or 0)
         self._drains = drain
         self._told: signal.Signals | None = None
+        self._begins_anew = False
+        self._is_starting = True
+        self._has_terminal = os.isatty(0)
         self._arrivals, self._arrived = socket.socketpair()
         self._arrived.setblocking(False)  # noqa: FBT003  its only parameter
 
@@ -104,29 +119,77 @@ class _Work:
 
     def run(self) -> int:
         """Begin, work, end."""
-        signal.set_wakeup_fd(self._arrived.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._hear)
-        self._host.start()
+        try:
+            self._listen()
+            self._host.start()
+            self._is_starting = False
+        except _ToldEarly:
+            logger.info("ending: %s, before the application has started", self._said())
+            self._host.give_back()
+        else:
+            self._work()
+            logger.info("ending: %s", self._said())
+            self._host.close()
+        logger.info("ended")
+        if self._begins_anew:
+            _begin_anew()
+        _leave_soon(Exit.DONE)
+        return Exit.DONE
+
+    def _work(self) -> None:
+        """Say what is worked on, until told to end or nothing is left."""
         if len(logger.handlers) > 1 or logging.getLogger().handlers:
             logger.removeHandler(self._handler)  # the application has its own
         logger.info("%s", self._banner())
         while self._told is None:
             self._wait()
-            if self._drains and self._host.hosted.is_idle:
+            if self._drains and self._is_idle():
                 break
-        logger.info("ending: %s", self._told.name if self._told else "no job is due")
-        self._host.close()
-        logger.info("ended")
-        if self._told is signal.SIGHUP:
-            _begin_anew()
-        return Exit.DONE
+
+    def _is_idle(self) -> bool:
+        try:
+            return self._host.hosted.is_idle
+        except StoreUnavailable:
+            return (
+                False  # who knows; what runs goes on meanwhile, and the keeper says that it is away
+            )
+
+    # --- signals -----------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        signal.set_wakeup_fd(self._arrived.fileno(), warn_on_full_buffer=False)
+        for number in SIGNALS:
+            if (
+                number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+            ):  # nohup
+                signal.signal(number, self._hear)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `_begin_anew`
+        os.register_at_fork(
+            before=_hold_signals, after_in_parent=_let_signals, after_in_child=_listen_no_more
+        )
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        """Take note of a signal; the second one does not wait for anybody."""
-        if self._told is not None:
+        """Take note of a signal; whoever says twice that it has to end does not wait for anybody."""
+        is_hangup = number == signal.SIGHUP
+        if self._told is None:
+            self._begins_anew = is_hangup and not self._has_lost_terminal()
+        elif is_hangup:
+            return  # it ends already
+        elif self._begins_anew:
+            self._begins_anew = False
+        else:
             os._exit(128 + number)
         self._told = signal.Signals(number)
+        if self._is_starting:
+            self._is_starting = False
+            raise _ToldEarly
+
+    def _has_lost_terminal(self) -> bool:
+        """Whether the terminal was closed in which it was started: then it must not live on where nobody sees it."""
+        return self._has_terminal and not os.isatty(0)
+
+    def _said(self) -> str:
+        return self._told.name if self._told else "no job is due"
 
     def _wait(self) -> None:
         """Wait for a signal, whichever thread the system gives it to: that wakes no thread but by what is written."""
@@ -141,12 +204,53 @@ class _Work:
         )
 
 
+_held = threading.local()
+
+
+def _hold_signals() -> None:
+    """Have signals wait while a handler forks: Python forgets what reaches the child before it is one."""
+    _held.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _let_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.before)
+
+
+def _listen_no_more() -> None:
+    """Leave signals alone in a child that a handler has forked: who ends such a process sends it one of them."""
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        is_interrupt = number is signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+    _let_signals()
+
+
 def _begin_anew() -> None:
-    """Become the same command again, with the code as it is now."""
+    """Become the same command again, with the code as it is now.
+
+    A signal that comes before that listens would end it: until then none is delivered.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     logger.info("beginning anew")
     for handler in logger.handlers:
         handler.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  ourselves, as we were called
+
+
+def _leave_soon(code: Exit) -> None:
+    """Have the process end even if threads go on for which Python would wait: no handler in one can be stopped."""
+    timer = threading.Timer(LAST_WORDS, _leave, [code])
+    timer.daemon = True
+    timer.start()
+
+
+def _leave(code: Exit) -> None:
+    others = [
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    ]
+    logger.warning("not waiting for threads: %s", ", ".join(others))
+    logging.shutdown()
+    os._exit(code)
 
 
 def _log_to_stderr() -> logging.Handler:

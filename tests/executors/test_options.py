@@ -160,7 +160,22 @@ def test_a_target_may_be_a_function_that_makes_it() -> None:
     assert load(f"{__name__}:make()") is app
 
 
-@pytest.mark.parametrize("target", ["", "orders", ":app", "os:", "os:no_such_name", "no_such:app"])
+@pytest.mark.parametrize(
+    "target", ["", "orders", ":app", "os:", "os:no_such_name", "no_such:app", ".orders:app"]
+)
 def test_a_target_that_cannot_be_imported_is_said(target: str) -> None:
     with pytest.raises(OptionError):
         load(target)
+
+
+@pytest.mark.parametrize("text", ["import no_such_module", "from os import no_such_name", "1 / 0"])
+def test_what_its_module_raises_is_not_hidden(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_shop.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises((ImportError, ZeroDivisionError)) as caught:
+        load("broken_shop:app")
+
+    assert caught.traceback[-1].path == tmp_path / "broken_shop.py"

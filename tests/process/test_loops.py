@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 from tests.process.parts import PATIENCE
 
-from deferit._loops import Loop, current_loop, is_canceled
+from deferit._loops import Loop, current_loop, is_canceled, run
 
 
 def test_a_loop_is_always_the_same_object_and_another_is_another(backend: str) -> None:
@@ -81,3 +81,31 @@ def test_a_native_cancel_counts_and_a_stray_cancelled_error_does_not() -> None:
         return was_canceled, is_canceled()
 
     assert asyncio.run(main()) == (True, False)
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+def test_a_loop_goes_on_when_a_task_in_it_exits(raised: type[BaseException]) -> None:
+    seen: list[BaseException | None] = []
+
+    async def exits() -> None:
+        raise raised
+
+    async def main() -> None:
+        task = asyncio.create_task(exits())
+        await asyncio.wait([task])
+        seen.append(task.exception())
+
+    run(main)
+
+    assert [type(exc) for exc in seen] == [raised]
+
+
+@pytest.mark.parametrize("raised", [SystemExit, ValueError])
+def test_what_the_main_task_of_a_loop_raises_comes_out(
+    backend: str, raised: type[BaseException]
+) -> None:
+    async def main() -> None:
+        raise raised
+
+    with pytest.raises(raised):
+        run(main, backend)

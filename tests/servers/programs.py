@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Program:
     """A process beside the web server's, with a log; it is killed at the end of the context, with all its children."""
 
+    stdin = subprocess.DEVNULL
+
     def __init__(
         self, command: list[str], folder: Path, environment: Mapping[str, str], name: str
     ) -> None:
@@ -36,7 +38,7 @@ class Program:
                 self._command,
                 cwd=self._folder,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=self.stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

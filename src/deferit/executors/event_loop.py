@@ -10,13 +10,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
-from deferit._loops import current_loop
+from deferit._loops import current_loop, run
 from deferit._signals import AsyncSignal
 from deferit.executors.base import Executor
 
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from deferit.executors.base import Work
+
+
+LAST_WORDS = 1.0
+"""Seconds that tasks are waited for once they are canceled."""
 
 
 class EventLoopExecutor(Executor):
@@ -199,9 +202,7 @@ class _PrivateHost:
     def __init__(self, backend: str) -> None:
         self._ready = threading.Event()
         self._thread = threading.Thread(
-            target=partial(anyio.run, self._serve, backend=backend),
-            name=f"deferit-{backend}",
-            daemon=True,
+            target=run, args=(self._serve, backend), name=f"deferit-{backend}", daemon=True
         )
         self._thread.start()
         self._ready.wait()
@@ -214,7 +215,7 @@ class _PrivateHost:
             await self.host.serve()
 
     def close(self) -> None:
-        """Cancel what runs, and end the thread."""
+        """Cancel what runs, and end the thread; it is left alone if it waits for a thread of a handler's."""
         self._loop.post(self._scope.cancel)
         if self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(LAST_WORDS)
