@@ -88,6 +88,11 @@ class Hosted(ABC):
     def is_idle(self) -> bool:
         """Whether nothing runs here, and no job waits that could."""
 
+    @property
+    @abstractmethod
+    def has_unwanted(self) -> bool:
+        """Whether a handler runs here that was told to stop."""
+
     @abstractmethod
     def close(self) -> None:
         """Let running jobs end within the option ``grace``, and give back the rest."""

@@ -131,6 +131,10 @@ class Middleware(Hosted):
     def is_idle(self) -> bool:
         return self.engine.is_idle
 
+    @property
+    def has_unwanted(self) -> bool:
+        return self.engine.has_unwanted
+
     # --- the way of a request ----------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tests.servers.harness import GUNICORN_2, UVICORN, Kind, Server
 from tests.servers.programs import Program
 from tests.servers.twins import Followed, followed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KINDS = (UVICORN, GUNICORN_2)
 APPS = {
@@ -45,3 +43,12 @@ def worker(kind: Kind, folder: Path, *options: str, name: str = "worker", **more
 
 def submitted(client: Any, path: str, method: str = "POST") -> Followed:
     return followed(client, client.request(method, path))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process goes on; one that has ended may wait to be reaped by who knows whom."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

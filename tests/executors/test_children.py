@@ -1,17 +1,24 @@
-"""One child process and its thread, without a web process around them."""
+"""Child processes and their threads, without a web server around them."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from deferit.executors.processes import _Child
+import pytest
+from starlette.testclient import TestClient
+from tests.executors.apps import unruly
+from tests.executors.running import is_alive
+from tests.servers.harness import until
+from tests.servers.twins import followed
+
+from deferit import ASGIMiddleware
+from deferit.executors.processes import ProcessExecutor, _Child
 from deferit.testing import a_job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from deferit._core.job import Job
 
@@ -62,3 +69,46 @@ def test_a_job_is_not_given_to_a_process_that_was_killed_as_the_one_before_ended
     finally:
         child.terminate()
         child.join(0.0)
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Speak with an application that has one child for its jobs."""
+    store = f"sqlite:///{tmp_path / 'jobs.db'}"
+    monkeypatch.setenv("DEFERIT_STORE", store)
+    executor = ProcessExecutor("tests.executors.apps.unruly:app", workers=1)
+    middleware = ASGIMiddleware(unruly.inner, store=store, executor=executor)
+    yield TestClient(middleware)
+    middleware.close()
+
+
+def started(note: Path) -> int:
+    """Return the process that a handler has started."""
+    return int(until(lambda: note.read_text() if note.exists() else "", "the process to be noted"))
+
+
+def test_a_cancel_ends_what_the_handler_has_started(client: Any, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    job = followed(client, client.post("/leaves", params={"note": str(note), "then": "wait"}))
+    process = started(note)
+
+    document = client.post(f"{job.monitor}/cancel").json()
+    following = followed(client, client.post("/plain"))
+
+    assert document["error"]["detail"] == "stopped"
+    assert following.until_finished()["status"] == "succeeded"
+    until(lambda: not is_alive(process), "what the handler has started to be gone")
+
+
+def test_a_crash_is_seen_though_what_the_handler_has_forked_goes_on(
+    client: Any, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    job = followed(client, client.post("/leaves", params={"note": str(note), "then": "exit"}))
+
+    error = job.until_finished()["error"]
+    following = followed(client, client.post("/plain"))
+
+    assert "exit code 3" in error["message"]
+    assert following.until_finished()["status"] == "succeeded"
+    until(lambda: not is_alive(started(note)), "what the handler has started to be gone")

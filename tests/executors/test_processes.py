@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.executors.running import site, submitted
+from tests.executors.running import is_alive, site, submitted
 from tests.servers.harness import UVICORN, Kind, Server, until
 from tests.servers.twins import ledger
 
@@ -35,13 +35,6 @@ def client(server: Server) -> Iterator[httpx.Client]:
 def begun(folder: Path, name: str) -> int:
     """Wait until the handler has begun; return its process."""
     return until(lambda: ledger(folder)[name], f"{name} to begin")[0].process
-
-
-def is_alive(process: int) -> bool:
-    with suppress(ProcessLookupError):
-        os.kill(process, 0)
-        return True
-    return False
 
 
 def test_a_handler_runs_in_another_process_where_the_application_was_started(
@@ -106,3 +99,12 @@ def test_a_cancel_kills(tmp_path: Path) -> None:
         assert document["status"] == "canceled"
         assert document["error"]["detail"] == "stopped"
         until(lambda: not is_alive(process), "the killed process to be reaped")
+
+
+def test_a_child_whose_parent_was_killed_does_not_outlast_its_time(tmp_path: Path) -> None:
+    with site(UVICORN, tmp_path, "processes") as server, server.client() as client:
+        submitted(client, "/late/orphan")
+        process = begun(tmp_path, "orphan")
+        os.kill(server.pid, signal.SIGKILL)
+
+        until(lambda: not is_alive(process), "the child to end itself")

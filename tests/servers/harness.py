@@ -160,8 +160,7 @@ class Server:
         """End the master and all workers with SIGKILL, and return when they are gone."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_session(self._process.pid)
         self._process.wait(10)
         self._process = None
         until(lambda: not _is_listening(self.port), "the killed server's port to be closed")
@@ -195,6 +194,17 @@ class Server:
         except httpx.TransportError:
             return False
         return True
+
+
+def kill_session(leader: int) -> None:
+    """End the processes of a session with SIGKILL: its first group at once, then those that have one of their own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            session = stat.read_text().rpartition(")")[2].split()[3]
+            if int(session) == leader:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 def until(condition: Callable[[], T | None], what: str, *, within: float = 60.0) -> T:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.servers.harness import CHECKOUT, joined
+from tests.servers.harness import CHECKOUT, joined, kill_session
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -50,8 +49,7 @@ class Program:
 
     def kill(self) -> None:
         """End it and its children with SIGKILL."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        kill_session(self.process.pid)
         self.process.wait(10)
 
     def tell(self, number: signal.Signals) -> None:

@@ -227,6 +227,11 @@ class Engine:
         """Whether nothing runs here, and no job waits that could."""
         return self._claims.is_idle
 
+    @property
+    def has_unwanted(self) -> bool:
+        """Whether a handler runs here that was told to stop."""
+        return any(run.canceled for run in list(self._worker.runs.values()))
+
     def now(self) -> float:
         """Return the present instant, in seconds since the epoch."""
         return self._ledger.now()

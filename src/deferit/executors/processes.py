@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
@@ -47,12 +48,16 @@ START: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
 GIVING_BACK = 2.0
 """Seconds that a child has, besides its grace, to give back its job before it is killed."""
 
+LOOK = 1.0
+"""Seconds between two looks of a child without parent whether its handler was told to stop."""
+
 
 class ProcessExecutor(Dispatcher):
     """Runs handlers in child processes of the web process, one at a time in each: for handlers that compute.
 
-    A cancel and a timeout kill the child; a child that crashes fails its job, and no other. Children are started by
-    ``spawn`` when there is work, import ``app`` once, and are kept. ``workers`` is how many there are at the most;
+    A cancel and a timeout kill the child, and what the handler has started and left in the child's process group; a
+    child that crashes fails its job, and no other. Children are started by ``spawn`` when there is work, import ``app``
+    once, and are kept. ``workers`` is how many there are at the most;
     None: as many as this process has processors. Every web process has its own.
     """
 
@@ -112,6 +117,7 @@ class _Child:
         self._job: Job | None = None
         self._process: _Process | None = None
         self._pipe: Connection | None = None
+        self._end: Connection | int = 0
         self._lock = threading.Lock()
         self._is_killed = False
         self._is_closed = False
@@ -144,13 +150,13 @@ class _Child:
     def kill(self, job: Job, patience: float) -> bool:
         """End the process if it runs the job; return whether it has ended."""
         with self._lock:
-            process = self._process
+            process, end = self._process, self._end
             if not self.has(job) or process is None:
                 return False
             self._is_killed = True
-            process.kill()
+            _kill(process)
         # Not `join`: two threads that reap one child take its exit from each other, and one then sees it alive.
-        return bool(wait([process.sentinel], patience))
+        return bool(wait([end], patience))
 
     def terminate(self) -> None:
         """Ask it to end: to let its job end within the grace, or give it back."""
@@ -165,10 +171,9 @@ class _Child:
         process = self._process
         if process is None:
             return
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
+        if not wait([self._end], max(0.0, deadline - time.monotonic())):
+            _kill(process)
+        process.join()
 
     # --- in its thread -----------------------------------------------------------------------------------------------
 
@@ -190,18 +195,17 @@ class _Child:
 
     def _run(self, job: Job) -> None:
         """Have the process run a job, and wait for the end of it, or of the process."""
-        process, pipe = self._started()
+        process, pipe, end = self._started()
         attempt = None
         try:
             pipe.send(job.id)
-            wait([pipe, process.sentinel])
-            while (told := pipe.recv()) is not None:
+            while (told := _received(pipe, end)) is not None:
                 attempt = told
         except (EOFError, OSError):
             self._has_died(job, process, attempt)
 
-    def _started(self) -> tuple[_Process, Connection]:
-        """Return the process and its pipe; a new one if there was none, or it has died."""
+    def _started(self) -> tuple[_Process, Connection, Connection | int]:
+        """Return the process, its pipe, and what tells its end; a new one if there was none, or it has died."""
         with self._lock:
             if self._is_closed:
                 raise EOFError
@@ -211,14 +215,16 @@ class _Child:
                     target=_serve, args=(self._app, theirs), name="deferit-child"
                 )
                 self._process.start()
+                self._end = _end_of(self._process)
                 theirs.close()
-            return self._process, self._pipe
+            return self._process, self._pipe, self._end
 
     def _has_died(self, job: Job, process: _Process, attempt: int | None) -> None:
-        process.join()
         with self._lock:
             self._process = None
             is_wanted = self._is_killed or self._is_closed
+        _kill(process)  # what it has started, before its number may be another's
+        process.join()
         if is_wanted:
             return
         reason = _reason(process.exitcode)
@@ -230,6 +236,38 @@ class _Child:
         self._lost(job.id, attempt, reason)
 
 
+def _end_of(process: _Process) -> Connection | int:
+    """Return what can be read from when a process has ended.
+
+    Its own sentinel is a pipe that whatever it forks has, too: that would tell only when all of these have ended.
+    """
+    assert process.pid is not None
+    try:
+        return Connection(os.pidfd_open(process.pid), writable=False)  # closes itself
+    except (AttributeError, OSError):  # only Linux has it
+        return process.sentinel
+
+
+def _received(pipe: Connection, end: Connection | int) -> int | None:
+    """Return what a process says next.
+
+    Raises:
+        EOFError: it has ended; what it has forked may hold the pipe open.
+    """
+    if pipe not in wait([pipe, end]):
+        raise EOFError
+    told: int | None = pipe.recv()
+    return told
+
+
+def _kill(process: _Process) -> None:
+    """End a process that was not reaped, and all of its group, which is its own once it has begun to serve."""
+    assert process.pid is not None
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
 def _reason(code: int | None) -> str:
     if code is not None and code < 0:
         return f"The process that ran the handler ended by signal {-code}."
@@ -238,6 +276,7 @@ def _reason(code: int | None) -> str:
 
 def _serve(app: str, pipe: Connection) -> None:
     """Be a child: run jobs until told to end, or the parent is gone."""
+    os.setpgid(0, 0)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal sends it to the parent too, who decides
@@ -245,6 +284,7 @@ def _serve(app: str, pipe: Connection) -> None:
     try:
         host_of(app)
         over: Future[None] = Future()
+        threading.Thread(target=_outlive, args=(app,), name="deferit-parent", daemon=True).start()
         threading.Thread(
             target=_run_jobs, args=(app, pipe, over), name="deferit-jobs", daemon=True
         ).start()
@@ -267,6 +307,16 @@ def _run_jobs(app: str, pipe: Connection, over: Future[None]) -> None:
         over.set_result(None)  # the parent is gone
     except BaseException as exc:  # noqa: BLE001  the main thread raises it
         over.set_exception(exc)
+
+
+def _outlive(app: str) -> None:
+    """Once the parent is gone, which would kill this process with a handler that was told to stop, do so oneself."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    while not host_of(app).hosted.has_unwanted:
+        time.sleep(LOOK)
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

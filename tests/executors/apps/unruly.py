@@ -58,6 +58,18 @@ def forks(_: Request) -> Response:
 
 
 @deferred
+def leaves(request: Request) -> Response:
+    """Fork a process that goes on, note its number, and end without it, or wait for it."""
+    process = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+    process.start()
+    Path(request.query_params["note"]).write_text(str(process.pid))
+    if request.query_params["then"] == "exit":
+        os._exit(3)
+    process.join()
+    raise AssertionError
+
+
+@deferred
 async def exits(_: Request) -> Response:
     sys.exit(3)
 
@@ -78,7 +90,7 @@ async def in_a_task(request: Request, call_next: RequestResponseEndpoint) -> Res
     return await call_next(request)
 
 
-HANDLERS = (plain, gated, forks, exits, hangs, hangs_in_thread)
+HANDLERS = (plain, gated, forks, leaves, exits, hangs, hangs_in_thread)
 
 inner = Starlette(
     lifespan=lifespan,
