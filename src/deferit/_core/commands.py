@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from deferit._core.queries import Ahead
 
-ORPHANED = 3600.0
-"""Seconds after which pieces of a body are given up if their job was never created."""
+ORPHANED = 86_400.0
+"""Seconds after which pieces of a body are given up if their job was never created; no upload may take as long."""
 
 
 MOST_READY = 200
