@@ -54,8 +54,11 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _looked_up(node: ast.AST) -> ast.expr | None:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        return node.args[0] if node.args and node.func.attr in LOOK_UP else None
+    match node:
+        case ast.Call(func=ast.Attribute(attr=attr), args=[name, *_]) if attr in LOOK_UP:
+            return name
+        case ast.Call(func=ast.Name(id="listed"), args=[_, name]):
+            return name
     return None
 
 

@@ -92,6 +92,7 @@ def test_every_field_that_is_read_is_tested() -> None:
         ('request.headers.get("X-New")', "x-new"),
         ('fields.getlist("Forwarded")', "forwarded"),
         ('headers.get("x-new")', "x-new"),
+        ('listed(request.headers, "X-New")', "x-new"),
         ('"Origin" in headers', "origin"),
         ('environ["HTTP_X_NEW"]', "x-new"),
         ('environ.get("CONTENT_TYPE")', "content-type"),

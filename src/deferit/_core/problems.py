@@ -18,7 +18,11 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "job-expired": (410, "Job expired", "The job is finished and its time to live has run out."),
     "job-canceled": (410, "Job canceled", "The job was canceled; it has no result."),
     "job-already-finished": (409, "Job already finished", "A finished job cannot be canceled."),
-    "precondition-failed": (412, "Precondition failed", "The job is not what If-Match names."),
+    "precondition-failed": (
+        412,
+        "Precondition failed",
+        "This is not what If-Match or If-Unmodified-Since names.",
+    ),
     "invalid-parameter": (400, "Invalid parameter", "The query cannot be read."),
     "idempotency-key-invalid": (
         400,
