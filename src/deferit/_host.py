@@ -336,7 +336,7 @@ class _Lifespan:
         """End the lifespan, and wait for it, but not for threads of handlers that outlast the grace."""
         if self._loop is not None:
             self._loop.post(self._ending.set)
-        self._over.wait()
+        self._over.wait(None if self._is_up else LAST_WORDS)
         self._thread.join(LAST_WORDS)
 
     async def _live(self) -> None:

@@ -66,14 +66,17 @@ def work(target: str, *, concurrency: int | None = None, drain: bool = False) ->
     try:
         return _Work(target, concurrency, handler, drain=drain).run()
     except OptionError as exc:
-        logger.critical("%s", exc)
-        return Exit.CALLED_WRONGLY
+        return _refused(exc, Exit.CALLED_WRONGLY)
     except StartupFailed as exc:
-        logger.critical("%s", exc)
-        return Exit.NOT_STARTED
+        return _refused(exc, Exit.NOT_STARTED)
     except StoreUnavailable as exc:
-        logger.critical("%s", exc)
-        return Exit.OUT_OF_REACH
+        return _refused(exc, Exit.OUT_OF_REACH)
+
+
+def _refused(exc: Exception, code: Exit) -> Exit:
+    _be_heard()
+    logger.critical("%s", exc)
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,6 +141,7 @@ class _Work:
 
     def _work(self) -> None:
         """Say what is worked on, until told to end or nothing is left."""
+        _be_heard()
         if len(logger.handlers) > 1 or logging.getLogger().handlers:
             logger.removeHandler(self._handler)  # the application has its own
         logger.info("%s", self._banner())
@@ -260,6 +264,11 @@ def _log_to_stderr() -> logging.Handler:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     return handler
+
+
+def _be_heard() -> None:
+    """Take back what `logging.config` does to loggers that were there before an application came with its own."""
+    logger.disabled = False
 
 
 def _count(text: str) -> int:

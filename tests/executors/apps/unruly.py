@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import multiprocessing
 import os
 import sys
@@ -89,6 +90,9 @@ async def in_a_task(request: Request, call_next: RequestResponseEndpoint) -> Res
     """Have the handler in a task of its own, as middlewares do."""
     return await call_next(request)
 
+
+if "UNRULY_LOGGING" in os.environ:
+    logging.config.dictConfig({"version": 1})
 
 HANDLERS = (plain, gated, forks, leaves, exits, hangs, hangs_in_thread)
 
