@@ -29,8 +29,8 @@ from __future__ import annotations
 from typing import Any
 
 HOW_TO_WRAP = (
-    "app.wsgi_app = WSGIMiddleware(app.wsgi_app), app.add_middleware(ASGIMiddleware), "
-    "or in Django's wsgi.py application = WSGIMiddleware(application)"
+    "app.wsgi_app = WSGIMiddleware(app.wsgi_app) or app.add_middleware(ASGIMiddleware), "
+    "in Django's wsgi.py application = WSGIMiddleware(application)"
 )
 """What puts a middleware around an application: the advice of several errors."""
 

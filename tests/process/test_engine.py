@@ -293,6 +293,34 @@ def test_who_could_not_reach_the_store_as_it_started_gives_others_time_to_renew_
     kit.engine.close()
 
 
+def test_a_store_that_opens_and_then_fails_is_tried_again(perform: Perform) -> None:
+    store = WatchedStore()
+    kit = Kit(store)
+
+    store.failure = StoreUnavailable("memory://", "it restarts")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            kit.engine.start()
+    store.failure = None
+    job = perform(kit.engine, kit.create())
+
+    assert perform(kit.engine, Wait(job, PATIENCE)).status is Status.SUCCEEDED
+
+
+def test_nothing_is_left_of_a_store_that_opens_and_then_fails() -> None:
+    store = WatchedStore()
+    kit = Kit(store)
+    store.failure = StoreUnavailable("memory://", "it restarts")
+    before = set(threading.enumerate())
+    with pytest.raises(StoreUnavailable):
+        kit.engine.start()
+    (committer,) = set(threading.enumerate()) - before
+
+    kit.engine.close()
+
+    assert not committer.is_alive()
+
+
 def test_a_store_that_cannot_be_opened_is_tried_again_and_nothing_is_left_of_it(
     perform: Perform,
 ) -> None:

@@ -201,18 +201,24 @@ class Engine:
         self._is_closed = True
         self.drain()
         if self._is_started:
-            self._claims.close()
-            self._worker.close()
-            if self._offers:
-                self._offers.close(self._grace)
-            self._keeper.close()
-            if self._deliverer:
-                self._deliverer.close()
-            self._worker.give_back()  # what the keeper claimed while the worker closed
-            self._forecaster.write()
+            self._end_threads()
+        if (
+            self._ledger.is_open
+        ):  # it may be without a start: the first look into the store may have failed
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)
+
+    def _end_threads(self) -> None:
+        self._claims.close()
+        self._worker.close()
+        if self._offers:
+            self._offers.close(self._grace)
+        self._keeper.close()
+        if self._deliverer:
+            self._deliverer.close()
+        self._worker.give_back()  # what the keeper claimed while the worker closed
+        self._forecaster.write()
 
     def run(self, job_id: str, claimed: Callable[[int], object]) -> None:
         """Claim a job by its id, run it here, and return when the store knows how it ended; see `Hosted.run`."""

@@ -62,14 +62,17 @@ class Ledger:
         self._unfinished: deque[Finish | Release] = deque()
         self._known: tuple[int, dict[str, Job]] = (-1, {})
         self._has_met_sealed = False
+        self.is_open = False
         self._complaint = ("", 0.0)
 
     def open(self) -> None:
-        """Open the store and start to commit.
+        """Open the store and start to commit; nothing happens if that is done.
 
         Raises:
             StoreUnavailable: the store cannot be opened; `open` may be called again.
         """
+        if self.is_open:
+            return
         try:
             self.store.open()
         except StoreError as exc:
@@ -80,6 +83,7 @@ class Ledger:
         self._committer.start()
         if self._reader:
             self._reader.start()
+        self.is_open = True
 
     def close(self) -> None:
         """Commit what is waiting, then let go of the store."""
@@ -88,6 +92,7 @@ class Ledger:
         if self._reader:
             self._reader.close()
         self.store.close()
+        self.is_open = False
 
     now = staticmethod(time.time)
     """Return the present instant, in seconds since the epoch."""
