@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -606,6 +607,30 @@ def test_a_body_of_64_megabytes_goes_in_and_out_in_pieces(store: PostgresStore) 
     assert all(store.read(Load(job.id, 1, n)) == piece for n, piece in enumerate(pieces))
     ask(store, Sweep(NOON + 1e9))
     assert is_gone(store, Load(done.id, 1, 0))
+
+
+def test_a_batch_that_is_longer_than_the_connection_takes_at_once_is_sent_to_its_end(
+    store: PostgresStore,
+) -> None:
+    job, other = running(store), waiting(store, 1)
+    pieces = [bytes([number]) * 2**20 for number in range(8)]
+    store._writer.use(narrow)
+
+    answers = store.execute(
+        [
+            *(Append(job.id, 1, number, piece) for number, piece in enumerate(pieces)),
+            Claim("shop", NOON, LEASE, 9),
+        ]
+    )
+
+    assert [one.job.id for one in cast("Any", answers[-1])] == [other.id]
+    assert all(store.read(Load(job.id, 1, n)) == piece for n, piece in enumerate(pieces))
+
+
+def narrow(connection: Connection) -> None:
+    """Have the system keep little of what the server has not read yet, as on a way that is long and new."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
 
 
 def test_a_job_that_is_purged_and_created_in_one_batch_has_nothing_of_the_old_one(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psycopg.generators import send
+
 from deferit._core.job import Status
 from deferit._core.remains import Remains
 from deferit._core.rules import keeps, wake_at
@@ -79,9 +81,15 @@ class Rows:
     def _received(self, cursor: Cursor[Any]) -> list[Any]:
         # With a Sync, as only then the server knows that it waits for us, and not for ever (_postgres_server).
         if self._is_ahead:
+            self._send_all()
             self._pipeline.sync()
             self._is_ahead = False
         return cursor.fetchall()
+
+    def _send_all(self) -> None:
+        """Wait until nothing is left to be sent: `Pipeline.sync` does not, and then waits for the answers for ever."""
+        if self._connection.pgconn.flush():
+            self._connection.wait(send(self._connection.pgconn))
 
     def load(self, ids: Iterable[str], keys: Iterable[str]) -> Callable[[], list[Row]]:
         """Lock and read the rows with these ids or keys; the function waits for them.
