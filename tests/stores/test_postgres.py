@@ -589,6 +589,21 @@ def set_idle_timeout(connection: psycopg.Connection[Any]) -> None:
     connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
 
 
+def test_the_server_is_told_how_soon_a_machine_that_has_vanished_is_given_up(
+    store: PostgresStore,
+) -> None:
+    told = "SELECT name FROM pg_settings WHERE name ^@ 'tcp_' AND source = 'session' ORDER BY name"
+
+    rows = store._writer.use(lambda connection: connection.execute(told).fetchall())
+
+    assert [name.removeprefix("tcp_") for (name,) in rows] == [
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "user_timeout",
+    ]
+
+
 def is_there(url: str, pid: int) -> bool:
     """Whether the server has a session."""
     with connected(url) as connection:

@@ -145,6 +145,11 @@ _SETTINGS: tuple[LiteralString, ...] = (
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET lock_timeout = '5s'",  # PATIENCE
     "SET statement_timeout = '60s'",
+    # Neither must one whose machine has vanished: in the middle of what is sent no other limit counts.
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 3",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = '20s'",
     # Each statement has an index made for it, whatever is known of a table that was empty a moment ago.
     "SET enable_seqscan = off",
     "SET plan_cache_mode = force_generic_plan",
@@ -286,7 +291,8 @@ _DEFAULTS = {
     "connect_timeout": str(PATIENCE),
     # Of several hosts, the one that is no standby: what that shows of the jobs is of a while ago.
     "target_session_attrs": "read-write",
-    # A server that has vanished, with its machine or behind a firewall, is given up after about twenty seconds.
+    # A server that has vanished, with its machine or behind a firewall, is given up after about twenty seconds, as a
+    # client is there (_SETTINGS).
     "keepalives_idle": "10",
     "keepalives_interval": "3",
     "keepalives_count": "3",
