@@ -260,7 +260,8 @@ def name_of(hosted: Hosted) -> str | None:
 
 
 def _may_be_an_application(value: object) -> bool:
-    is_plain = isinstance(value, type | BuiltinFunctionType | FunctionType | ModuleType)
+    # Its type is asked, not isinstance(): a proxy, as Django's settings are one, would make what it stands for.
+    is_plain = issubclass(type(value), type | BuiltinFunctionType | FunctionType | ModuleType)
     return not is_plain and callable(value) and bool(_wrapped_by(value))
 
 

@@ -96,6 +96,7 @@ def test_a_mark_may_have_a_schedule_in_the_other_modes() -> None:
         ({"concurrency": 0}, "concurrency=0 is not a whole number of at least 1"),
         ({"concurrency": 1.5}, "concurrency=1.5 is not a whole number"),
         ({"repeatable": "yes"}, "repeatable='yes' is neither True nor False"),
+        ({"schedule": 5}, "schedule=5 is not a cron expression; write five fields"),
         ({"coalesce": "no"}, "coalesce='no' is neither True nor False"),
         ({"name": 7}, "name=7 is not a name: write a short text"),
         ({"schedule": NIGHTLY, "mode": "auto"}, "schedule= and mode='auto' exclude each other"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from django.utils.functional import SimpleLazyObject
 from flask import Flask
 from starlette.applications import Starlette
 
@@ -147,6 +149,17 @@ def test_it_is_found_in_a_stack_that_was_built() -> None:
 
 def test_an_application_without_one_has_none() -> None:
     assert find(Flask(__name__)) is None
+
+
+def test_what_is_lazy_is_not_woken_by_the_search_for_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Event()
+    monkeypatch.setitem(globals(), "lazy", SimpleLazyObject(asked.set))
+    sought = WSGIMiddleware(Flask(__name__).wsgi_app, store="memory://")
+
+    assert name_of(sought) is None
+    assert not asked.is_set()
 
 
 def test_the_name_of_an_application_in_a_module_is_known() -> None:

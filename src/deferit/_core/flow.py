@@ -101,25 +101,27 @@ def submit(submission: Submission) -> Flow:
     """Return what a request that is deferred is answered: 202, a refusal, or the end of it if that came in time."""
     try:
         response = yield from _submit(submission)
-    except InvalidKey:
-        response = _refusal(submission, "idempotency-key-invalid")
-    except CallbackNotAllowed:
-        response = _refusal(submission, "callback-not-allowed")
-    except KeyReused:
-        response = _refusal(submission, "idempotency-key-reused")
     except RequestTooLarge as exc:
         response = _refusal(submission, "request-too-large", limit=exc.args[0])
-    except ResultTooLarge:
-        response = _refusal(submission, "result-too-large")
     except TooManyJobs as exc:
         response = yield from _crowded(submission, "too-many-jobs", exc.args[0], exc.args[0])
     except QueueFull as exc:
         response = yield from _crowded(submission, "queue-full", exc.args[0])
-    except ShuttingDown:
-        response = _refusal(submission, "shutting-down")
-    except StoreError:
-        response = _refusal(submission, "store-unavailable")
+    except tuple(CODES) as exc:
+        code = next(code for kind, code in CODES.items() if isinstance(exc, kind))
+        response = _refusal(submission, code)
     return exposed(submission.visit.request, varying(response))
+
+
+CODES: dict[type[Exception], str] = {
+    InvalidKey: "idempotency-key-invalid",
+    CallbackNotAllowed: "callback-not-allowed",
+    KeyReused: "idempotency-key-reused",
+    ResultTooLarge: "result-too-large",
+    ShuttingDown: "shutting-down",
+    StoreError: "store-unavailable",
+}
+"""The problem that an exception is answered with: the first that fits."""
 
 
 def _refusal(submission: Submission, code: str, **values: int) -> Response:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -87,29 +88,13 @@ class Mark:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.methods is not None:
-            object.__setattr__(self, "methods", methods(self.methods))
-        if self.mode is not None:
-            object.__setattr__(self, "mode", mode(self.mode))
-        if self.accept is not None and not _is_plain_function(self.accept):
-            msg = f"accept={self.accept!r} is not a function of the request; an async one cannot be awaited here"
-            raise OptionError(msg)
-        for name in ("repeatable", "coalesce"):
-            _truth(name, getattr(self, name))
-        if not isinstance(self.name, str | None):
-            msg = f"name={self.name!r} is not a name: write a short text"
-            raise OptionError(msg)
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if given is not field.default:
+                object.__setattr__(self, field.name, _READERS[field.name](field.name, given))
         if self.schedule is not None and self.mode is Mode.AUTO:
             msg = "schedule= and mode='auto' exclude each other: a job that waits for its window ends in no time"
             raise OptionError(msg)
-        for name in ("wait", "retention", "timeout"):
-            seconds(name, getattr(self, name))
-        if self.timeout == 0:
-            msg = "timeout=0 leaves the handler no time; write a number of seconds, or None"
-            raise OptionError(msg)
-        _whole("retries", self.retries, 0)
-        if self.concurrency is not None:
-            _whole("concurrency", self.concurrency, 1)
 
     def is_repeatable(self, method: str) -> bool:
         """Whether a job for this method may be started again after its worker was lost."""
@@ -118,20 +103,77 @@ class Mark:
         return method in IDEMPOTENT or self.retries > 0
 
 
-def _truth(name: str, value: object) -> None:
-    if not isinstance(value, bool | None):
-        msg = f"{name}={value!r} is neither True nor False"
+def _methods(_name: str, value: Any) -> frozenset[str]:
+    return methods(value)
+
+
+def _hook(name: str, value: object) -> object:
+    if not callable(value) or inspect.iscoroutinefunction(value):
+        msg = f"{name}={value!r} is not a function of the request; an async one cannot be awaited here"
         raise OptionError(msg)
+    return value
 
 
-def _whole(name: str, value: object, least: int) -> None:
+def _mode(_name: str, value: object) -> Mode:
+    return mode(value)
+
+
+def _seconds(name: str, value: object) -> object:
+    seconds(name, value)
+    return value
+
+
+def _some_seconds(name: str, value: object) -> object:
+    if value == 0:
+        msg = f"{name}=0 leaves the handler no time; write a number of seconds, or None"
+        raise OptionError(msg)
+    return _seconds(name, value)
+
+
+def _whole(name: str, value: object, least: int = 0) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         msg = f"{name}={value!r} is not a whole number of at least {least}"
         raise OptionError(msg)
+    return value
 
 
-def _is_plain_function(value: object) -> bool:
-    return callable(value) and not inspect.iscoroutinefunction(value)
+def _truth(name: str, value: object) -> object:
+    if not isinstance(value, bool):
+        msg = f"{name}={value!r} is neither True nor False"
+        raise OptionError(msg)
+    return value
+
+
+def _windows(name: str, value: object) -> object:
+    if not hasattr(value, "next_after"):
+        msg = (
+            f"{name}={value!r} is not a cron expression; write five fields, for example '0 2 * * *'"
+        )
+        raise OptionError(msg)
+    return value
+
+
+def _text(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        msg = f"{name}={value!r} is not a name: write a short text"
+        raise OptionError(msg)
+    return value
+
+
+_READERS: dict[str, Callable[[str, Any], object]] = {
+    "methods": _methods,
+    "accept": _hook,
+    "mode": _mode,
+    "wait": _seconds,
+    "timeout": _some_seconds,
+    "retries": _whole,
+    "repeatable": _truth,
+    "concurrency": partial(_whole, least=1),
+    "retention": _seconds,
+    "schedule": _windows,
+    "coalesce": _truth,
+    "name": _text,
+}
 
 
 class Defaults(msgspec.Struct, frozen=True, gc=False):

@@ -83,18 +83,9 @@ class Engine:
         self._keeper = Keeper(TICK)
         self._grace = options.grace
         self._worker = Worker(options, self._ledger, executor, replayer, self._wake)
-        self._offers: Offers | None = None
-        if isinstance(elsewhere, Dispatcher):
-            self._offers = Offers(self._ledger, elsewhere, options.application)
-        self._hosts = isinstance(elsewhere, Hosting) and elsewhere.concurrency is not None
-        self._claims_jobs = elsewhere is None or self._hosts
-        if elsewhere is not None:
-            count = elsewhere.concurrency if isinstance(elsewhere, Hosting) else None
-            self._worker.slots = Slots(count or 0)
         self._trier = Trier(self._worker)
         self._claims = Claims(self._worker, options.application)
-        if self._claims_jobs and not executor.runs_in_place:
-            self._worker.claim_along = self._claims.along
+        self._employ(elsewhere)
         self._upkeep = Upkeep(self._worker)
         renewal = options.lease / 3
         self._forecaster = Forecaster(
@@ -115,6 +106,19 @@ class Engine:
         self._has_missed_store = False
         self._is_draining = False
         self._is_closed = False
+
+    def _employ(self, elsewhere: Dispatcher | Hosting | None) -> None:
+        """Settle who runs the jobs: this process as they are accepted, this one as a host, or an executor elsewhere."""
+        self._hosts = isinstance(elsewhere, Hosting) and elsewhere.concurrency is not None
+        self._claims_jobs = elsewhere is None or self._hosts
+        self._offers: Offers | None = None
+        if isinstance(elsewhere, Dispatcher):
+            self._offers = Offers(self._ledger, elsewhere, self._application)
+            self._worker.slots = Slots(0)
+        elif elsewhere is not None:
+            self._worker.slots = Slots(elsewhere.concurrency or 0)
+        if self._claims_jobs and not self.executor.runs_in_place:
+            self._worker.claim_along = self._claims.along
 
     def _duties(self, renewal: float) -> list[Duty]:
         self._renewal = Duty(self._upkeep.renew, renewal)

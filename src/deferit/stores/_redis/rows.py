@@ -30,8 +30,6 @@ read (`beside`). In it are also ``q``, a short captured request, and ``1:0``, a 
 
 REQUEST = "q"
 
-NOWHERE = float("inf")
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
