@@ -110,7 +110,7 @@ class _Work:
         self._drains = drain
         self._told: signal.Signals | None = None
         self._begins_anew = False
-        self._is_starting = True
+        self._is_starting = False
         self._has_terminal = os.isatty(0)
         self._arrivals, self._arrived = socket.socketpair()
         self._arrived.setblocking(False)  # noqa: FBT003  its only parameter
@@ -122,6 +122,7 @@ class _Work:
 
     def run(self) -> int:
         """Begin, work, end."""
+        self._is_starting = True
         try:
             self._listen()
             self._host.start()
