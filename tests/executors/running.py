@@ -45,7 +45,7 @@ def submitted(client: Any, path: str, method: str = "POST") -> Followed:
     return followed(client, client.request(method, path))
 
 
-def is_alive(process: int) -> bool:
+def goes_on(process: int) -> bool:
     """Whether a process goes on; one that has ended may wait to be reaped by who knows whom."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.testclient import TestClient
 from tests.executors.apps import unruly
-from tests.executors.running import is_alive
+from tests.executors.running import goes_on
 from tests.servers.harness import until
 from tests.servers.twins import followed
 
@@ -97,7 +97,7 @@ def test_a_cancel_ends_what_the_handler_has_started(client: Any, tmp_path: Path)
 
     assert document["error"]["detail"] == "stopped"
     assert following.until_finished()["status"] == "succeeded"
-    until(lambda: not is_alive(process), "what the handler has started to be gone")
+    until(lambda: not goes_on(process), "what the handler has started to be gone")
 
 
 def test_a_crash_is_seen_though_what_the_handler_has_forked_goes_on(
@@ -111,4 +111,4 @@ def test_a_crash_is_seen_though_what_the_handler_has_forked_goes_on(
 
     assert "exit code 3" in error["message"]
     assert following.until_finished()["status"] == "succeeded"
-    until(lambda: not is_alive(started(note)), "what the handler has started to be gone")
+    until(lambda: not goes_on(started(note)), "what the handler has started to be gone")

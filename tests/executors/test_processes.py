@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.executors.running import is_alive, site, submitted
+from tests.executors.running import goes_on, site, submitted
 from tests.servers.harness import UVICORN, Kind, Server, until
 from tests.servers.twins import ledger
 
@@ -35,6 +36,13 @@ def client(server: Server) -> Iterator[httpx.Client]:
 def begun(folder: Path, name: str) -> int:
     """Wait until the handler has begun; return its process."""
     return until(lambda: ledger(folder)[name], f"{name} to begin")[0].process
+
+
+def is_alive(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
 
 
 def test_a_handler_runs_in_another_process_where_the_application_was_started(
@@ -107,4 +115,4 @@ def test_a_child_whose_parent_was_killed_does_not_outlast_its_time(tmp_path: Pat
         process = begun(tmp_path, "orphan")
         os.kill(server.pid, signal.SIGKILL)
 
-        until(lambda: not is_alive(process), "the child to end itself")
+        until(lambda: not goes_on(process), "the child to end itself")
