@@ -11,8 +11,15 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import anyio
 
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
     from deferit._loops import Loop
 
 logger = logging.getLogger("deferit")
+
+T = TypeVar("T")
 
 HOSTING = "deferit.hosting"
 """The entry of a lifespan's scope by which the middleware knows that its server is a host: a `Callable[[Hosted]]`."""
@@ -239,7 +248,7 @@ def find(app: object) -> Hosted | None:
     seen: set[int] = set()
     ahead = [app]
     for looked_at in ahead:
-        if isinstance(looked_at, Hosted):
+        if _is(looked_at, Hosted):  # type: ignore[type-abstract]  # a subclass is meant
             return looked_at
         for inner in _wrapped_by(looked_at):
             if id(inner) not in seen and len(ahead) < MOST_LOOKED_AT:
@@ -251,7 +260,7 @@ def find(app: object) -> Hosted | None:
 def name_of(hosted: Hosted) -> str | None:
     """Return ``module:name`` of the application that has a middleware, None if it stands in no module."""
     for module_name, module in list(sys.modules.items()):
-        if module_name in {"__main__", "__mp_main__"} or not isinstance(module, ModuleType):
+        if module_name in {"__main__", "__mp_main__"} or not _is(module, ModuleType):
             continue
         for name, value in list(vars(module).items()):
             if _may_be_an_application(value) and find(value) is hosted:
@@ -260,22 +269,28 @@ def name_of(hosted: Hosted) -> str | None:
 
 
 def _may_be_an_application(value: object) -> bool:
-    # Its type is asked, not isinstance(): a proxy, as Django's settings are one, would make what it stands for.
-    is_plain = issubclass(type(value), type | BuiltinFunctionType | FunctionType | ModuleType)
+    is_plain = any(
+        _is(value, kind) for kind in (type, BuiltinFunctionType, FunctionType, ModuleType)
+    )
     return not is_plain and callable(value) and bool(_wrapped_by(value))
+
+
+def _is(value: object, kind: type[T]) -> TypeGuard[T]:
+    """Whether something itself is of a kind; isinstance() would have a lazy proxy make what it stands for."""
+    return issubclass(type(value), kind)
 
 
 def _wrapped_by(value: object) -> list[object]:
     """Return the callables that an object holds: those that it may pass a request on to."""
-    return [inner for inner in _held_by(value) if callable(inner) and not isinstance(inner, type)]
+    return [inner for inner in _held_by(value) if callable(inner) and not _is(inner, type)]
 
 
 def _held_by(value: object) -> Iterator[object]:
-    if isinstance(value, MethodType):
+    if _is(value, MethodType):
         yield value.__self__
-    elif isinstance(value, partial):
+    elif _is(value, partial):
         yield value.func
-    if isinstance(value, FunctionType):
+    if _is(value, FunctionType):
         yield from _used_by(value)
     yield from _attributes(value)
 
@@ -292,10 +307,11 @@ def _used_by(function: FunctionType) -> Iterator[object]:
 
 def _attributes(value: object) -> list[object]:
     """Return what an object itself holds; proxies, as of Flask's request, are not asked for what they stand for."""
-    try:
-        return list(object.__getattribute__(value, "__dict__").values())
-    except AttributeError:
+    kinds = type(value).__mro__
+    own = next((vars(kind)["__dict__"] for kind in kinds if "__dict__" in vars(kind)), None)
+    if not isinstance(own, GetSetDescriptorType | MemberDescriptorType):  # a proxy has a property
         return []
+    return list(own.__get__(value).values())
 
 
 # --- ASGI's lifespan -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from celery.local import PromiseProxy
 from django.utils.functional import SimpleLazyObject
 from flask import Flask
 from starlette.applications import Starlette
@@ -156,6 +157,7 @@ def test_what_is_lazy_is_not_woken_by_the_search_for_the_name(
 ) -> None:
     asked = Event()
     monkeypatch.setitem(globals(), "lazy", SimpleLazyObject(asked.set))
+    monkeypatch.setitem(globals(), "promise", PromiseProxy(asked.set))
     sought = WSGIMiddleware(Flask(__name__).wsgi_app, store="memory://")
 
     assert name_of(sought) is None
