@@ -22,7 +22,7 @@ from deferit._core.commands import (
 )
 from deferit._core.effects import ShuttingDown
 from deferit._core.job import Job, Status
-from deferit._core.queries import Load
+from deferit._core.queries import Due, Load
 from deferit._core.recorder import PIECE
 from deferit.exceptions import JobExists, StoreUnavailable
 from deferit.executors.base import Executor, Work
@@ -31,6 +31,7 @@ from deferit.executors.event_loop import EventLoopExecutor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from deferit._core.queries import Query
     from deferit._process.runs import Run
 
 DOWN = StoreUnavailable("memory://", "disk full")
@@ -123,6 +124,31 @@ def test_nobody_overtakes_those_who_wait(process: Process, held: Held) -> None:
     assert process.end_of(first[2]).status is Status.SUCCEEDED
 
 
+def test_nobody_overtakes_them_while_they_are_looked_for(
+    process: Process, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = [process.create(number) for number in range(3)]
+    held.gate.set()
+    for job in first[:2]:
+        process.end_of(job)
+    process.until_free(2)
+    read, late = process.store.read, list[Job]()
+
+    def looked(query: Query) -> object:
+        found = read(query)
+        if isinstance(query, Due) and not late:
+            late.append(process.create(3))
+        return found
+
+    monkeypatch.setattr(process.store, "read", looked)
+
+    process.claims.claim()
+
+    assert late[0].status is Status.ACCEPTED
+    assert process.end_of(first[2]).status is Status.SUCCEEDED
+    assert process.end_of(late[0]).status is Status.SUCCEEDED
+
+
 @contextmanager
 def committing(process: Process) -> Iterator[None]:
     """Have the committer at work for the time of the context, so that what is submitted is one batch afterwards."""
@@ -171,14 +197,14 @@ def test_those_who_wait_are_taken_in_the_transaction_that_creates_the_next(
 
 def test_nobody_is_taken_along_by_a_store_that_is_away(process: Process) -> None:
     process.worker.claim_along = process.claims.along
-    process.worker.has_backlog = True
+    process.worker.backlog.grow()
     process.store.failure = DOWN
 
     with pytest.raises(StoreUnavailable):
         process.create()
 
     eventually(lambda: process.free == 2)
-    assert process.worker.has_backlog
+    assert process.worker.backlog.is_there
     assert process.worker.new_ones == {}
     process.store.failure = None
     process.claims.claim()
@@ -251,7 +277,7 @@ def test_so_does_one_that_there_is_already(process: Process) -> None:
 def test_a_claim_that_fails_gives_the_slots_back(process: Process, answer: Exception) -> None:
     waiting = draft()
     process.ledger.execute(Create(waiting, captured()))
-    process.worker.has_backlog = True
+    process.worker.backlog.grow()
     process.store.answer = answer
 
     with pytest.raises(type(answer)):
@@ -306,7 +332,7 @@ def test_an_executor_that_takes_nothing_keeps_no_slot_and_no_lease(
     process = Process(Full())
 
     at_once = process.end_of(process.create())
-    process.worker.has_backlog = True
+    process.worker.backlog.grow()
     waiting = process.create(1)
     process.claims.claim()
     claimed = process.end_of(waiting)
@@ -579,7 +605,7 @@ def test_two_attempts_of_a_job_in_one_process_do_not_mix(process: Process, held:
     job = process.create(repeatable=True)
     held.await_begin()
     process.ledger.execute(Release(job.id, 1, process.ledger.now()))
-    process.worker.has_backlog = True
+    process.worker.backlog.grow()
     process.claims.claim()
     held.await_begin()
     first, second = held.runs
@@ -622,7 +648,7 @@ def test_another_applications_jobs_are_not_taken(process: Process) -> None:
     job = draft(application="other")
     process.ledger.execute(Create(job, captured()))
 
-    process.worker.has_backlog = True
+    process.worker.backlog.grow()
     process.claims.claim()
 
     assert process.ledger.get(job.id).status is Status.ACCEPTED
@@ -638,7 +664,7 @@ def test_a_worker_that_closes_takes_no_more(process: Process) -> None:
     with pytest.raises(ShuttingDown):
         process.create(0, {"thing": object()})
     process.ledger.execute(Create(draft(), captured()))
-    process.worker.has_backlog = True
+    process.worker.backlog.grow()
     process.claims.claim()
 
     assert process.worker.carried == {}

@@ -42,7 +42,7 @@ class Claims:
 
     def look(self) -> None:
         """Look whether jobs wait that could begin, as after a restart."""
-        self._worker.has_backlog = self._is_any_due()
+        self._is_any_due()
 
     @property
     def is_idle(self) -> bool:
@@ -65,7 +65,7 @@ class Claims:
 
     def _claim(self) -> None:
         worker, now = self._worker, time.monotonic()
-        if worker.makes_way() or not (worker.has_backlog or now >= self._claim_at):
+        if worker.makes_way() or not (worker.backlog.is_there or now >= self._claim_at):
             return
         self._claim_at = now + CLAIM_INTERVAL
         slots = worker.slots.take_all() if self._is_any_due() else 0
@@ -88,7 +88,7 @@ class Claims:
         self._is_along = False
         claimed = cast("tuple[Claimed, ...]", outcome) if isinstance(outcome, tuple) else ()
         worker.give(slots - len(claimed))
-        worker.has_backlog = claimed is not outcome or len(claimed) == slots
+        worker.backlog.is_there = claimed is not outcome or len(claimed) == slots
         for each in claimed:
             if each.job.id in worker.new_ones:
                 worker.new_ones[each.job.id] = True
@@ -146,23 +146,23 @@ class Claims:
 
     def _is_any_due(self) -> bool:
         """Whether a job waits that may begin: only then is it worth to hold slots that a trial could have."""
-        self._worker.has_backlog = False
+        backlog = self._worker.backlog
+        begun = backlog.begin_look()
         is_due = cast("bool", self._ledger.read(Due(self._application, self._ledger.now())))
-        self._worker.has_backlog |= is_due
+        backlog.end_look(begun, found=is_due)
         return is_due
 
     def _claimed(self, slots: int) -> tuple[Claimed, ...]:
         """Claim jobs for slots that were taken; give back those that are too many."""
-        worker = self._worker
-        worker.has_backlog = False
-        now = self._ledger.now()
+        worker, now = self._worker, self._ledger.now()
+        begun = worker.backlog.begin_look()
         claim = Claim(self._application, now, now + worker.lease, slots)
         try:
             claimed = cast("tuple[Claimed, ...]", self._ledger.execute(claim))
         except Exception:
             worker.give(slots)
-            worker.has_backlog = True
+            worker.backlog.grow()
             raise
         worker.give(slots - len(claimed))
-        worker.has_backlog |= len(claimed) == slots
+        worker.backlog.end_look(begun, found=len(claimed) == slots)
         return claimed

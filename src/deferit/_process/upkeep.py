@@ -78,7 +78,8 @@ class Upkeep:
         for job in swept.jobs:
             log(job)
             self._ledger.signals.notify(job.id, job)
-        self._worker.has_backlog |= any(job.status is Status.ACCEPTED for job in swept.jobs)
+        if any(job.status is Status.ACCEPTED for job in swept.jobs):
+            self._worker.backlog.grow()
         self._forget_carried()
         return not swept.is_done
 

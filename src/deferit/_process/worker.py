@@ -18,6 +18,7 @@ from deferit._core.outcome import outcome
 from deferit._core.retry import retry_at
 from deferit._log import log_exception, log_new, log_unreadable
 from deferit._loops import current_loop
+from deferit._process.backlog import Backlog
 from deferit._process.committer import returned
 from deferit._process.durations import Durations
 from deferit._process.runs import Run
@@ -70,7 +71,7 @@ class Worker:
         self.new_ones: dict[str, bool] = {}
         """Jobs that are to wait, while they are created, each with whether it was taken in the same transaction."""
         self.backend = "asyncio"
-        self.has_backlog = True
+        self.backlog = Backlog()
         self.is_held = False
         """Whether jobs have to wait for the application to have started."""
         self.is_draining = False
@@ -169,7 +170,7 @@ class Worker:
             self.carried[create.job.id] = carried
         now = self.ledger.now()
         if (
-            self.has_backlog
+            self.backlog.is_there
             or create.job.slots is not None
             or create.job.due_at > now
             or self.makes_way()
@@ -204,7 +205,7 @@ class Worker:
         log_new(create.job)
         if is_ours:
             return self.begin(Claimed(create.job, create.request))
-        self.has_backlog = True
+        self.backlog.grow()
         self._wake_keeper()
         return None
 
@@ -302,13 +303,13 @@ class Worker:
             run.trial.has_left()
             self.trials.discard(run)
         self.runs.pop((run.id, run.attempt), None)
-        following = self.slots.leave(run, has_backlog=self.has_backlog)
+        following = self.slots.leave(run, has_backlog=self.backlog.is_there)
         if following:
             self.submit(following)
         if run.trial:
             run.trial.wake()
         self.ledger.signals.notify(run.id)
-        if self.has_backlog:
+        if self.backlog.is_there:
             self._wake_keeper()
 
     def give(self, count: int = 1) -> None:
