@@ -40,11 +40,11 @@ def test_no_more_are_taken_than_there_are_before_anything_is_known() -> None:
 
 def test_as_many_are_taken_ahead_as_will_begin_soon() -> None:
     slow, _ = practised(2, 0.9 * SOON)
-    slower, _ = practised(2, 10 * SOON)
+    slower, _ = practised(16, 2 * SOON)
     quick, _ = practised(2, SOON / 10_000)
 
     assert taken(slow) == 2 + 2
-    assert taken(slower) == 2
+    assert taken(slower) == 16
     assert quick.take_all() == 2 + MOST_AHEAD
     assert quick.take_all() == 0
 

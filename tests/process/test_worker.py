@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from deferit._core.effects import ShuttingDown
 from deferit._core.job import Job, Status
 from deferit._core.queries import Due, Load
 from deferit._core.recorder import PIECE
+from deferit._process.slots import ENOUGH, SOON
 from deferit.exceptions import JobExists, StoreUnavailable
 from deferit.executors.base import Executor, Work
 from deferit.executors.event_loop import EventLoopExecutor
@@ -122,6 +124,27 @@ def test_nobody_overtakes_those_who_wait(process: Process, held: Held) -> None:
     process.claims.claim()
     assert process.end_of(late).status is Status.SUCCEEDED
     assert process.end_of(first[2]).status is Status.SUCCEEDED
+
+
+def test_nobody_overtakes_what_was_taken_ahead_and_given_back(process: Process, held: Held) -> None:
+    slots = process.worker.slots
+    slots._seen, slots._count, slots._free = ENOUGH, 1, 1
+    first, ahead = process.create(1), process.create(2)
+    held.await_begin()
+    slots._clock = lambda: time.monotonic() + 2 * SOON
+
+    process.worker.give_back_late()
+    process.settle()
+    wakes = process.wakes
+    held.gate.set()
+    process.end_of(first)
+    process.until_free(1)
+    late = process.create(3)
+
+    assert (ahead.status, late.status) == (Status.RUNNING, Status.ACCEPTED)
+    assert wakes == 1
+    process.claims.claim()
+    assert [process.end_of(job).status for job in (ahead, late)] == [Status.SUCCEEDED] * 2
 
 
 def test_nobody_overtakes_them_while_they_are_looked_for(

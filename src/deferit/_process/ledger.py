@@ -99,11 +99,11 @@ class Ledger:
 
     def execute(self, command: Command) -> object:
         """Execute a command in the next group commit; return its result or raise what it met."""
-        return returned(self._noted(command, self.outcome(command)))
+        return returned(self.noted(command, self.outcome(command)))
 
     async def aexecute(self, command: Command) -> object:
         """Same as `execute`, but awaits the commit."""
-        note = partial(self._noted, command)
+        note = partial(self.noted, command)
         return returned(note(await self.aoutcome(command, note)))
 
     def outcome(self, command: Command, then: Callable[[], object] | None = None) -> object:
@@ -129,7 +129,7 @@ class Ledger:
 
     def submit(self, command: Command, note: Callable[[object], object] | None = None) -> None:
         """Execute a command without waiting for it; ``note`` is told of its outcome, in the committer's thread."""
-        self._committer.submit(command, Callback(note or partial(self._noted, command)))
+        self._committer.submit(command, Callback(note or partial(self.noted, command)))
 
     def settle(self) -> None:
         """Return when all that was submitted before is executed, or cannot be; whoever submitted it was told."""
@@ -251,8 +251,8 @@ class Ledger:
         """Whether jobs have ended of which the store does not know yet."""
         return bool(self._unfinished)
 
-    def _noted(self, command: Command, outcome: object) -> object:
-        """Take note of what was committed, or could not be; return it."""
+    def noted(self, command: Command, outcome: object) -> object:
+        """Take note of what was committed, or could not be, as `submit` does without a ``note``; return it."""
         if isinstance(outcome, Job) and isinstance(command, CHANGES):
             if outcome.updated_at == command.now and not isinstance(command, Report):
                 log(outcome)

@@ -158,7 +158,8 @@ class Slots(Generic[Run]):
         self._free += count - ahead
 
     def _most_ahead(self) -> int:
-        if self._seen < ENOUGH or self._is_stuck():
+        # Where a run takes longer than that, all may have begun together: then none ends in time.
+        if self._seen < ENOUGH or self._mean >= SOON or self._is_stuck():
             return 0
         return min(MOST_AHEAD, int(self._count * SOON / max(self._mean, SOON / MOST_AHEAD)))
 

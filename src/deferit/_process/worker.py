@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from deferit._core.commands import Claimed, Create, Finish, Placed, Release, Report
 from deferit._core.effects import ShuttingDown
-from deferit._core.job import Failure, Job
+from deferit._core.job import Failure, Job, Status
 from deferit._core.outcome import outcome
 from deferit._core.retry import retry_at
 from deferit._log import log_exception, log_new, log_unreadable
@@ -102,8 +102,15 @@ class Worker:
 
     def _release(self, run: Run) -> None:
         """Have the store give the job of a run back."""
-        now = self.ledger.now()
-        self.ledger.submit(Release(run.id, run.attempt, now, has_begun=run.has_begun))
+        release = Release(run.id, run.attempt, self.ledger.now(), has_begun=run.has_begun)
+        self.ledger.submit(release, partial(self._released, release))
+
+    def _released(self, release: Release, outcome: object) -> None:
+        """Take note that a job waits again; in the committer's thread."""
+        self.ledger.noted(release, outcome)
+        if isinstance(outcome, Job) and outcome.status is Status.ACCEPTED:
+            self.backlog.grow()
+            self._wake_keeper()
 
     def give_back_late(self) -> None:
         """Give back jobs that were taken ahead, and still wait for what takes longer than was to be expected."""
