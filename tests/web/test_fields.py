@@ -66,6 +66,8 @@ def test_a_number_is_read_where_there_is_one(fields: Any) -> None:
 
     assert headers.get("Host", 0, type=int) == 12
     assert headers.get("Cookie", 0, type=int) == headers.get("Origin", 0, type=int) == 0
+    assert headers.getlist("Host", type=int) == [12]
+    assert headers.getlist("Cookie", type=int) == headers.getlist("Origin", type=int) == []
 
 
 @pytest.mark.parametrize("fields", [asgi, wsgi])

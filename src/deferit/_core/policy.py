@@ -279,9 +279,7 @@ LONGEST = 100 * 365 * 86_400.0
 
 
 def seconds(name: str, value: object) -> None:
-    """Check that an option is None or a number of seconds, zero or more."""
-    if value is None:
-        return
+    """Check that an option is a number of seconds, zero or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
         msg = f"{name}={value!r} is not a number of seconds, from zero to a hundred years"
         raise OptionError(msg)
