@@ -117,7 +117,8 @@ def test_a_job_whose_key_is_gone_fails_with_the_reason_and_the_store_goes_on(
     framework: Framework, place: str, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
 ) -> None:
     with site(framework, store=place, encrypt=KEY, concurrency=1, grace=0) as built:
-        built.defer("/gated/a")
+        first = built.defer("/gated/a")
+        eventually(lambda: built.get(first).document["status"] == "running")
         monitor = submit(built)
         built.middleware.engine.drain()  # what waits is left to others
         with site(framework, store=place, **options) as other:
