@@ -59,7 +59,7 @@ def work(target: str, *, concurrency: int | None = None, drain: bool = False) ->
     """Run the jobs of the application that ``target`` names (``module:name``) until told to end; return the exit code.
 
     It claims ``concurrency`` jobs at once, None: as many as the application's option says. With ``drain`` it ends when
-    no job is due.
+    no job is due. Once it has returned, the process has to end, and does so in `LAST_WORDS` seconds at the latest.
     """
     handler = _log_to_stderr()
     sys.path.insert(0, str(Path.cwd()))
@@ -155,18 +155,15 @@ class _Work:
         try:
             return self._host.hosted.is_idle
         except StoreUnavailable:
-            return (
-                False  # who knows; what runs goes on meanwhile, and the keeper says that it is away
-            )
+            return False  # who knows; what runs goes on, and the keeper says that it is away
 
     # --- signals -----------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         signal.set_wakeup_fd(self._arrived.fileno(), warn_on_full_buffer=False)
+        has_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         for number in SIGNALS:
-            if (
-                number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
-            ):  # nohup
+            if number is not signal.SIGHUP or not has_nohup:
                 signal.signal(number, self._hear)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `_begin_anew`
         os.register_at_fork(
@@ -250,10 +247,9 @@ def _leave_soon(code: Exit) -> None:
 
 
 def _leave(code: Exit) -> None:
-    others = [
-        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
-    ]
-    logger.warning("not waiting for threads: %s", ", ".join(others))
+    known = {threading.main_thread(), threading.current_thread()}
+    names = [thread.name for thread in threading.enumerate() if thread not in known]
+    logger.warning("not waiting for threads: %s", ", ".join(names))
     logging.shutdown()
     os._exit(code)
 

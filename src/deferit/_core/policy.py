@@ -137,29 +137,19 @@ def _whole(name: str, value: object, least: int = 0) -> object:
     return value
 
 
-def _truth(name: str, value: object) -> object:
-    if not isinstance(value, bool):
-        msg = f"{name}={value!r} is neither True nor False"
-        raise OptionError(msg)
-    return value
+def _one_that(fits: Callable[[object], bool], complaint: str) -> Callable[[str, object], object]:
+    """Return what checks a value, and otherwise complains of it."""
+
+    def check(name: str, value: object) -> object:
+        if not fits(value):
+            msg = f"{name}={value!r} is {complaint}"
+            raise OptionError(msg)
+        return value
+
+    return check
 
 
-def _windows(name: str, value: object) -> object:
-    if not hasattr(value, "next_after"):
-        msg = (
-            f"{name}={value!r} is not a cron expression; write five fields, for example '0 2 * * *'"
-        )
-        raise OptionError(msg)
-    return value
-
-
-def _text(name: str, value: object) -> object:
-    if not isinstance(value, str):
-        msg = f"{name}={value!r} is not a name: write a short text"
-        raise OptionError(msg)
-    return value
-
-
+_truth = _one_that(lambda value: isinstance(value, bool), "neither True nor False")
 _READERS: dict[str, Callable[[str, Any], object]] = {
     "methods": _methods,
     "accept": _hook,
@@ -170,9 +160,12 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
     "repeatable": _truth,
     "concurrency": partial(_whole, least=1),
     "retention": _seconds,
-    "schedule": _windows,
+    "schedule": _one_that(
+        lambda value: hasattr(value, "next_after"),
+        "not a cron expression; write five fields, for example '0 2 * * *'",
+    ),
     "coalesce": _truth,
-    "name": _text,
+    "name": _one_that(lambda value: isinstance(value, str), "not a name: write a short text"),
 }
 
 

@@ -88,6 +88,7 @@ class Claims:
         self._is_along = False
         claimed = cast("tuple[Claimed, ...]", outcome) if isinstance(outcome, tuple) else ()
         worker.give(slots - len(claimed))
+        # Certain, and no look: claims come last in their group, so whoever waits now has come behind it.
         worker.backlog.is_there = claimed is not outcome or len(claimed) == slots
         for each in claimed:
             if each.job.id in worker.new_ones:

@@ -206,9 +206,7 @@ class Engine:
         self.drain()
         if self._is_started:
             self._end_threads()
-        if (
-            self._ledger.is_open
-        ):  # it may be without a start: the first look into the store may have failed
+        if self._ledger.is_open:  # without a start too: the first look into it may have failed
             self._ledger.close()
         self.executor.close()
         _engines.discard(self)

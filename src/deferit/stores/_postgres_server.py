@@ -170,9 +170,8 @@ class Server:
         self.channel = f"deferit_{self.schema}"
 
     def _parse(self, url: str) -> tuple[str, str]:
-        if _UNESCAPED.search(
-            url
-        ):  # libpq would quote it, or take a part of it for a host or a database
+        # libpq would quote it, or take a part of it for a host or a database.
+        if _UNESCAPED.search(url):
             raise OptionError(
                 f"store='{url.partition(':')[0]}://...': its user or password has one of %, /, ? and @, which are "
                 "written %25, %2F, %3F and %40 there"

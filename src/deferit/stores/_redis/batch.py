@@ -106,9 +106,8 @@ class Batch(Performer):
     def _count_waiting(self, job: Job, most: int) -> int:
         of, application = self._names.of, job.application
         ready = of("ready", application, "")
-        queues = self._desk.queues(application) | {
-            quoted(job.queue)
-        }  # others may just begin to use it, too
+        # Its own as well: others may just begin to use it, too.
+        queues = self._desk.queues(application) | {quoted(job.queue)}
         keys = [ready + queue for queue in sorted(queues)]
         return self._count(most, of("early", application), *keys)
 
